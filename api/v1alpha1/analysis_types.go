@@ -1,0 +1,383 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// AnalysisTemplate names metrics and the arguments that their queries take.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:shortName=at,categories=belay
+// +kubebuilder:printcolumn:name="Metrics",type=string,JSONPath=`.spec.metrics[*].name`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type AnalysisTemplate struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec names the metrics.
+	// +required
+	Spec AnalysisTemplateSpec `json:"spec"`
+}
+
+// AnalysisTemplateSpec names metrics and their arguments.
+type AnalysisTemplateSpec struct {
+	// args that queries may use as {{args.name}}.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=32
+	Args []Argument `json:"args,omitempty"`
+	// metrics are judged together: one that fails fails the run.
+	// +required
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Metrics []Metric `json:"metrics"`
+}
+
+// Metric is one thing that is measured and judged.
+type Metric struct {
+	// name of the metric.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Name string `json:"name"`
+	// threshold judges a scalar query against bounds.
+	// +required
+	Threshold Threshold `json:"threshold"`
+	// mode DryRun measures and reports but never decides. Default Enforce.
+	// +optional
+	// +kubebuilder:default=Enforce
+	// +kubebuilder:validation:Enum=Enforce;DryRun
+	Mode MetricMode `json:"mode,omitempty"`
+	// onNoData says what an answer without a value (empty, or NaN) means. Wait: neither good nor bad, measured again.
+	// Pass: counts as passed. Fail: counts as failed. Default Wait.
+	// +optional
+	// +kubebuilder:default=Wait
+	// +kubebuilder:validation:Enum=Wait;Pass;Fail
+	OnNoData OnNoData `json:"onNoData,omitempty"`
+	// onProviderError says what to do when the provider cannot be asked providerErrorLimit times in a row. Hold: no
+	// step forward until it answers again. Pause: pause the attempt. Rollback: fail the attempt. Default Hold.
+	// +optional
+	// +kubebuilder:default=Hold
+	// +kubebuilder:validation:Enum=Hold;Pause;Rollback
+	OnProviderError OnProviderError `json:"onProviderError,omitempty"`
+}
+
+// MetricMode says whether a metric decides.
+type MetricMode string
+
+// Values of MetricMode.
+const (
+	MetricEnforce MetricMode = "Enforce"
+	MetricDryRun  MetricMode = "DryRun"
+)
+
+// OnNoData says what an answer without a value means.
+type OnNoData string
+
+// Values of OnNoData.
+const (
+	NoDataWait OnNoData = "Wait"
+	NoDataPass OnNoData = "Pass"
+	NoDataFail OnNoData = "Fail"
+)
+
+// OnProviderError says what a provider that cannot be asked means.
+type OnProviderError string
+
+// Values of OnProviderError.
+const (
+	ProviderErrorHold     OnProviderError = "Hold"
+	ProviderErrorPause    OnProviderError = "Pause"
+	ProviderErrorRollback OnProviderError = "Rollback"
+)
+
+// Threshold judges a scalar query against bounds.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.min) || has(self.max)",message="threshold needs min, max or both"
+// +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)",message="threshold.min must not exceed threshold.max"
+type Threshold struct {
+	// prometheus asks a Prometheus server.
+	// +required
+	Prometheus PrometheusQuery `json:"prometheus"`
+	// min is the least good value, a decimal number as text.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?$`
+	Min *string `json:"min,omitempty"`
+	// max is the greatest good value, a decimal number as text.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?$`
+	Max *string `json:"max,omitempty"`
+	// interval between measurements, at least 1s. Default 30s.
+	// +optional
+	// +kubebuilder:default="30s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="interval must be at least 1s"
+	Interval Duration `json:"interval,omitempty"`
+	// count of good measurements after which the metric has passed for good and is measured no more. Default 0: it is
+	// measured as long as the run lasts.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Count int32 `json:"count,omitempty"`
+	// failureLimit is how many failed measurements are borne; one more fails the metric. Default 0. Unset it has no
+	// say where consecutiveFailureLimit is set.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	FailureLimit *int32 `json:"failureLimit,omitempty"`
+	// consecutiveFailureLimit fails the metric at this many failed measurements in a row. Default 0: off.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	ConsecutiveFailureLimit int32 `json:"consecutiveFailureLimit,omitempty"`
+	// providerErrorLimit is how many provider errors in a row are borne before onProviderError applies. Default 4.
+	// +optional
+	// +kubebuilder:default=4
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	ProviderErrorLimit *int32 `json:"providerErrorLimit,omitempty"`
+}
+
+// PrometheusQuery is an instant query that gives one number.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || has(self.address)",message="secretRef needs address: credentials are never sent to the default server"
+type PrometheusQuery struct {
+	// query in PromQL; it must give a scalar or exactly one series. It may use {{args.name}}, {{namespace}},
+	// {{canary.pods}} and {{stable.pods}} (regular expressions that match the pods' names), {{canary.revision}},
+	// {{stable.revision}}, {{canary.service}} and {{stable.service}}.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=8192
+	Query string `json:"query"`
+	// address of the server, e.g. https://prometheus.monitoring:9090. Default: the manager's --prometheus-address.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^https?://[^/@?#]+(/[^@?#]*)?$`
+	Address string `json:"address,omitempty"`
+	// secretRef names a Secret of this namespace with the credentials for address: bearerToken, or username and
+	// password; ca.crt; tls.crt and tls.key. It needs address to be set.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// timeout of one query, at most 60s. Default 10s.
+	// +optional
+	// +kubebuilder:default="10s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('60s') && duration(self) > duration('0s')",message="timeout must be above 0s and at most 60s"
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// AnalysisTemplateList is a list of AnalysisTemplates.
+//
+// +kubebuilder:object:root=true
+type AnalysisTemplateList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AnalysisTemplate `json:"items"`
+}
+
+// AnalysisRun is the evidence of one attempt, or of one step of it. It can also be created on its own.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:shortName=ar,categories=belay
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Verdict",type=string,JSONPath=`.status.verdict`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type AnalysisRun struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec is what is measured.
+	// +required
+	Spec AnalysisRunSpec `json:"spec"`
+	// status is what was measured.
+	// +optional
+	Status AnalysisRunStatus `json:"status,omitempty"`
+}
+
+// AnalysisRunSpec is what is measured: the templates' metrics as they were when the run began.
+//
+// +kubebuilder:validation:XValidation:rule="self.metrics == oldSelf.metrics",message="metrics cannot be changed: make a new AnalysisRun instead"
+type AnalysisRunSpec struct {
+	// args that the metrics' queries use, with their values.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Args []Argument `json:"args,omitempty"`
+	// metrics that are measured.
+	// +required
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Metrics []Metric `json:"metrics"`
+	// arms tell which pods are compared; unset on a run of one's own.
+	// +optional
+	Arms *Arms `json:"arms,omitempty"`
+	// state Stopped ends the measuring; what was not decided then stays undecided. Default Running.
+	// +optional
+	// +kubebuilder:default=Running
+	// +kubebuilder:validation:Enum=Running;Stopped
+	State RunState `json:"state,omitempty"`
+}
+
+// RunState says whether a run measures.
+type RunState string
+
+// Values of RunState.
+const (
+	RunRunning RunState = "Running"
+	RunStopped RunState = "Stopped"
+)
+
+// Arms tell the two revisions apart.
+type Arms struct {
+	// rollout whose pods are meant.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Rollout string `json:"rollout"`
+	// canaryRevision is the value of the pods' belay.dev/revision label.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	CanaryRevision string `json:"canaryRevision"`
+	// stableRevision is the value of the pods' belay.dev/revision label.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	StableRevision string `json:"stableRevision,omitempty"`
+	// canaryService is the Service of the canary.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	CanaryService string `json:"canaryService,omitempty"`
+	// stableService is the Service of the stable revision.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	StableService string `json:"stableService,omitempty"`
+}
+
+// RunVerdict is what a run, or one metric, says so far.
+type RunVerdict string
+
+// The verdicts. Pending speaks neither for nor against.
+const (
+	// VerdictPending: too little was measured.
+	VerdictPending RunVerdict = "Pending"
+	// VerdictPass: measured, and within bounds.
+	VerdictPass RunVerdict = "Pass"
+	// VerdictFail: the limit of failed measurements was passed. Final.
+	VerdictFail RunVerdict = "Fail"
+	// VerdictHold: the provider cannot be asked; no step forward.
+	VerdictHold RunVerdict = "Hold"
+	// VerdictPause: the provider cannot be asked, and onProviderError is Pause.
+	VerdictPause RunVerdict = "Pause"
+)
+
+// AnalysisRunStatus is what was measured.
+type AnalysisRunStatus struct {
+	// conditions: Ready (the provider answers), Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// verdict over all metrics that are not dry runs: the worst of theirs.
+	// +optional
+	Verdict RunVerdict `json:"verdict,omitempty"`
+	// message in one sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+	// startedAt is when the run was first looked at.
+	// +optional
+	StartedAt *metav1.Time `json:"startedAt,omitempty"`
+	// finishedAt is when the run ended: failed, all metrics passed for good, or stopped.
+	// +optional
+	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// metrics, in the order of the spec.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Metrics []MetricStatus `json:"metrics,omitempty"`
+}
+
+// MetricStatus is what was measured of one metric.
+type MetricStatus struct {
+	// name of the metric.
+	Name string `json:"name"`
+	// mode of the metric, as in the spec.
+	// +optional
+	Mode MetricMode `json:"mode,omitempty"`
+	// verdict of the metric.
+	Verdict RunVerdict `json:"verdict"`
+	// message in one sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// measured counts the measurements that gave a value or were judged by onNoData.
+	// +optional
+	Measured int32 `json:"measured,omitempty"`
+	// passed counts the good ones.
+	// +optional
+	Passed int32 `json:"passed,omitempty"`
+	// failed counts the bad ones.
+	// +optional
+	Failed int32 `json:"failed,omitempty"`
+	// noData counts answers without a value that were left out.
+	// +optional
+	NoData int32 `json:"noData,omitempty"`
+	// providerErrors counts the times the provider could not be asked.
+	// +optional
+	ProviderErrors int32 `json:"providerErrors,omitempty"`
+	// consecutiveFailed counts the bad ones since the last good one.
+	// +optional
+	ConsecutiveFailed int32 `json:"consecutiveFailed,omitempty"`
+	// consecutiveErrors counts provider errors since the last answer.
+	// +optional
+	ConsecutiveErrors int32 `json:"consecutiveErrors,omitempty"`
+	// lastPassedAt is when the last good measurement was taken: a step needs one that is newer than its traffic.
+	// +optional
+	LastPassedAt *metav1.Time `json:"lastPassedAt,omitempty"`
+	// nextAt is when the next measurement is due; unset when the metric is measured no more.
+	// +optional
+	NextAt *metav1.Time `json:"nextAt,omitempty"`
+	// recent holds the last measurements, newest first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Recent []Measurement `json:"recent,omitempty"`
+}
+
+// Measurement is one answer.
+type Measurement struct {
+	// at is when it was taken.
+	At metav1.Time `json:"at"`
+	// value as text; empty where there was none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Value string `json:"value,omitempty"`
+	// result: Passed, Failed, NoData or Error.
+	Result string `json:"result"`
+	// message where the provider could not be asked.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+}
+
+// AnalysisRunList is a list of AnalysisRuns.
+//
+// +kubebuilder:object:root=true
+type AnalysisRunList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []AnalysisRun `json:"items"`
+}

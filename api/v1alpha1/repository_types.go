@@ -1,0 +1,125 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Repository is a branch of a Git repository.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:shortName=gitrepo,categories=belay
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
+// +kubebuilder:printcolumn:name="Commit",type=string,JSONPath=`.status.commit`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Repository struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec says where the repository is and how it is read and written.
+	// +required
+	Spec RepositorySpec `json:"spec"`
+	// status says what its branch points to.
+	// +optional
+	Status RepositoryStatus `json:"status,omitempty"`
+}
+
+// RepositorySpec says where a repository is and how it is read and written.
+type RepositorySpec struct {
+	// url of the repository: https://, http://, ssh:// or file://. Credentials do not belong here but in secretRef.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(https?|ssh|file)://.+')",message="url must begin with https://, http://, ssh:// or file://"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^https?://[^/]*@')",message="url must not hold credentials: put them into the Secret of secretRef"
+	URL string `json:"url"`
+	// ref is what is followed.
+	// +required
+	Ref GitRef `json:"ref"`
+	// interval at which the branch is looked at, at least 1s. Default 1m.
+	// +optional
+	// +kubebuilder:default="1m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="interval must be at least 1s"
+	Interval Duration `json:"interval,omitempty"`
+	// timeout of one Git operation. Default 60s.
+	// +optional
+	// +kubebuilder:default="60s"
+	Timeout Duration `json:"timeout,omitempty"`
+	// secretRef names a Secret with the credentials for reading: username and password; bearerToken; or identity and
+	// known_hosts for ssh; ca.crt for a private CA.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// write allows reverts to be committed. Unset: the repository is never written to.
+	// +optional
+	Write *RepositoryWrite `json:"write,omitempty"`
+}
+
+// GitRef is what is followed.
+type GitRef struct {
+	// branch that is followed and, with write, pushed to.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][-A-Za-z0-9._/]*$`
+	Branch string `json:"branch"`
+}
+
+// RepositoryWrite allows reverts to be committed.
+type RepositoryWrite struct {
+	// secretRef names a Secret with the credentials for pushing, of the same form as for reading but its own.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// author of the commits.
+	// +optional
+	// +kubebuilder:default={name: "Belay", email: "belay@localhost"}
+	Author GitAuthor `json:"author,omitempty"`
+}
+
+// GitAuthor is the author of a commit.
+type GitAuthor struct {
+	// name of the author.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[^<>\n]+$`
+	Name string `json:"name"`
+	// email of the author.
+	// +required
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=254
+	// +kubebuilder:validation:Pattern=`^[^<>\s]+@[^<>\s]+$`
+	Email string `json:"email"`
+}
+
+// RepositoryStatus says what the branch points to.
+type RepositoryStatus struct {
+	// conditions: Ready, Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// commit that the branch pointed to when last looked at.
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// changedAt is when commit last changed.
+	// +optional
+	ChangedAt *metav1.Time `json:"changedAt,omitempty"`
+	// reconciled is the value of the belay.dev/reconcile annotation that was last acted on.
+	// +optional
+	Reconciled string `json:"reconciled,omitempty"`
+}
+
+// RepositoryList is a list of Repositories.
+//
+// +kubebuilder:object:root=true
+type RepositoryList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Repository `json:"items"`
+}

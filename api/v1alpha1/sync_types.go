@@ -1,0 +1,130 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Sync brings what a folder of a Repository renders to into the cluster, and keeps it there.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:categories=belay
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.spec.repository`
+// +kubebuilder:printcolumn:name="Path",type=string,JSONPath=`.spec.path`
+// +kubebuilder:printcolumn:name="Commit",type=string,JSONPath=`.status.appliedCommit`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="metadata.name must have at most 63 characters: it is the value of a label"
+type Sync struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+	// spec says what is brought into the cluster.
+	// +required
+	Spec SyncSpec `json:"spec"`
+	// status says what was.
+	// +optional
+	Status SyncStatus `json:"status,omitempty"`
+}
+
+// SyncSpec says what is brought into the cluster.
+type SyncSpec struct {
+	// repository is a Repository of this namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Repository string `json:"repository"`
+	// path of the folder: plain YAML or kustomize.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path must be relative to the repository's root and must not contain '..'"
+	Path string `json:"path"`
+	// interval at which the objects are compared with Git even if nothing was seen to change, at least 5s. Default 10m.
+	// +optional
+	// +kubebuilder:default="10m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s')",message="interval must be at least 5s"
+	Interval Duration `json:"interval,omitempty"`
+	// serviceAccountName of this namespace: objects are applied with its rights.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ServiceAccountName string `json:"serviceAccountName"`
+	// prune Enabled removes objects that are no longer in Git, and all of them when the Sync is deleted. Default Disabled.
+	// +optional
+	// +kubebuilder:default=Disabled
+	// +kubebuilder:validation:Enum=Enabled;Disabled
+	Prune Prune `json:"prune,omitempty"`
+	// suspend true stops all writes of this Sync. Default false.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// Prune says whether objects that left Git are removed.
+type Prune string
+
+// Values of Prune.
+const (
+	PruneEnabled  Prune = "Enabled"
+	PruneDisabled Prune = "Disabled"
+)
+
+// SyncStatus says what was brought into the cluster.
+type SyncStatus struct {
+	// conditions: Ready, Stalled.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// appliedCommit is the last commit that was applied whole.
+	// +optional
+	AppliedCommit string `json:"appliedCommit,omitempty"`
+	// appliedDigest is the digest of the objects that commit renders to.
+	// +optional
+	AppliedDigest string `json:"appliedDigest,omitempty"`
+	// appliedAt is when they were last written.
+	// +optional
+	AppliedAt *metav1.Time `json:"appliedAt,omitempty"`
+	// attemptedCommit is the last commit that was tried.
+	// +optional
+	AttemptedCommit string `json:"attemptedCommit,omitempty"`
+	// inventory lists the objects that are, or may be, in the cluster because of this Sync. It is written before they are.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=2000
+	Inventory []InventoryEntry `json:"inventory,omitempty"`
+	// reconciled is the value of the belay.dev/reconcile annotation that was last acted on.
+	// +optional
+	Reconciled string `json:"reconciled,omitempty"`
+}
+
+// InventoryEntry names an object.
+type InventoryEntry struct {
+	// group of the object; empty for the core group.
+	// +optional
+	Group string `json:"group,omitempty"`
+	// version it was applied in.
+	Version string `json:"version"`
+	// kind of the object.
+	Kind string `json:"kind"`
+	// namespace of the object; empty where it has none.
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// name of the object.
+	Name string `json:"name"`
+}
+
+// SyncList is a list of Syncs.
+//
+// +kubebuilder:object:root=true
+type SyncList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Sync `json:"items"`
+}
