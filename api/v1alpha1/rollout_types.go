@@ -189,7 +189,8 @@ type Step struct {
 	// least 1 while exposed.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
-	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 1 && self <= 10000 : self.matches('^([1-9][0-9]?|100)%$')",message="replicas must be a count of at least 1, or a percentage from 1% to 100%"
+	// +kubebuilder:validation:Pattern=`^([1-9][0-9]?|100)%$`
+	// +kubebuilder:validation:XValidation:rule="type(self) == string || (self >= 1 && self <= 10000)",message="replicas must be a count of at least 1, or a percentage from 1% to 100%"
 	Replicas *intstr.IntOrString `json:"replicas,omitempty"`
 	// hold is the least time at full exposure, counted from the moment the traffic is confirmed. Default 0s.
 	// +optional

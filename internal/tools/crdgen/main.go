@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"sigs.k8s.io/yaml"
 )
@@ -74,8 +75,8 @@ func dig(m map[string]any, path ...string) map[string]any {
 	return m
 }
 
-// trim removes descriptions everywhere and defaults everywhere but on keys of list maps, which must keep theirs.
-func trim(v any) {
+// trim removes descriptions everywhere, and defaults everywhere but on the keys of list maps, which must keep theirs.
+func trim(v any, keys ...any) {
 	switch t := v.(type) {
 	case []any:
 		for _, e := range t {
@@ -85,11 +86,24 @@ func trim(v any) {
 		if _, ok := t["description"].(string); ok {
 			delete(t, "description")
 		}
-		if _, ok := t["type"].(string); ok && t["default"] != "TCP" {
-			delete(t, "default")
+		if properties, ok := t["properties"].(map[string]any); ok {
+			dropDefaults(properties, keys)
 		}
-		for _, e := range t {
+		listKeys, _ := t["x-kubernetes-list-map-keys"].([]any)
+		for name, e := range t {
+			if name == "items" {
+				trim(e, listKeys...)
+				continue
+			}
 			trim(e)
+		}
+	}
+}
+
+func dropDefaults(properties map[string]any, keys []any) {
+	for name, p := range properties {
+		if schema, ok := p.(map[string]any); ok && !slices.Contains(keys, any(name)) {
+			delete(schema, "default")
 		}
 	}
 }

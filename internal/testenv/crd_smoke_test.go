@@ -1,0 +1,5 @@
+package testenv
+
+import "testing"
+
+func TestCRDsAreEstablished(t *testing.T) { New(t) }
