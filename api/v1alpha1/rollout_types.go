@@ -161,7 +161,7 @@ type CanaryStrategy struct {
 	// +required
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:MaxItems=30
 	Steps []Step `json:"steps"`
 	// bake is how long after promotion the revision is still judged while the old pods stay warm. Default 0s.
 	// +optional
