@@ -307,6 +307,11 @@ type RolloutStatus struct {
 	// +listMapKey=number
 	// +kubebuilder:validation:MaxItems=10
 	History []AttemptRecord `json:"history,omitempty"`
+	// decisions are the UIDs of the last Decisions that were applied, newest first, so that none is applied twice.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Decisions []string `json:"decisions,omitempty"`
 	// revert is the last intended revert and how far it got.
 	// +optional
 	Revert *RevertStatus `json:"revert,omitempty"`
@@ -397,13 +402,17 @@ type Attempt struct {
 	// confirmedWeight is the last confirmed weight of the canary.
 	// +optional
 	ConfirmedWeight int32 `json:"confirmedWeight"`
+	// maxWeight is the highest weight that was wanted so far.
+	// +optional
+	MaxWeight int32 `json:"maxWeight,omitempty"`
 	// exposedAt is when the first weight above 0 was wanted.
 	// +optional
 	ExposedAt *metav1.Time `json:"exposedAt,omitempty"`
-	// progressAt is when pods or routes last came closer to what is wanted; progressDeadline counts from here.
+	// progressAt is when the attempt last came closer to what it is waiting for; progressDeadline counts from here.
+	// Unset while it waits for neither pods nor routes.
 	// +optional
 	ProgressAt *metav1.Time `json:"progressAt,omitempty"`
-	// available is the number of available pods when progressAt was set.
+	// available is the highest number of available pods of this revision seen so far.
 	// +optional
 	Available int32 `json:"available,omitempty"`
 	// pause is set while a person or onFailure has paused the attempt.
@@ -421,11 +430,6 @@ type Attempt struct {
 	// verdict is set once the attempt has failed or been called off, before anything else is done about it.
 	// +optional
 	Verdict *Verdict `json:"verdict,omitempty"`
-	// decisions that were applied to this attempt, by UID, so that none is applied twice.
-	// +optional
-	// +listType=set
-	// +kubebuilder:validation:MaxItems=64
-	Decisions []string `json:"decisions,omitempty"`
 }
 
 // Actor is who asked for something, why and when.
@@ -514,7 +518,7 @@ type AttemptRecord struct {
 	StartedAt metav1.Time `json:"startedAt"`
 	// endedAt is when it ended.
 	EndedAt metav1.Time `json:"endedAt"`
-	// maxWeight is the highest weight the attempt had confirmed, in units of 1/totalWeight.
+	// maxWeight is the highest weight the attempt had wanted, in units of 1/totalWeight.
 	// +optional
 	MaxWeight int32 `json:"maxWeight,omitempty"`
 }
