@@ -1,0 +1,227 @@
+package git
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/filemode"
+	"github.com/go-git/go-git/v5/plumbing/object"
+	"github.com/go-git/go-git/v5/storage/memory"
+
+	"github.com/belay-delivery/belay/gitops/tree"
+)
+
+// Tree is the content of one commit.
+type Tree = tree.Tree
+
+// Entry is one name in a directory of a Tree.
+type Entry = tree.Entry
+
+// Overlay returns a tree that reads as base with the changes made (nil = gone).
+func Overlay(base Tree, changes map[string]*[]byte) Tree { return tree.Overlay(base, changes) }
+
+// Repo is a fetched branch, bare and in memory, perhaps with a cut history. It
+// may be read by several goroutines; Write excludes everything else.
+type Repo struct {
+	storage *memory.Storage
+	head    plumbing.Hash
+	shallow map[plumbing.Hash]bool
+	fresh   map[plumbing.Hash]bool // written here, unknown to the server
+}
+
+// Commit is what Belay uses of a commit.
+type Commit struct {
+	SHA         string
+	Subject     string // first line of Message
+	Message     string
+	Author      string
+	AuthorEmail string
+	Time        time.Time // the committer's
+	Parents     []string
+}
+
+// Head returns the commit the branch was at when it was fetched.
+func (r *Repo) Head() string { return r.head.String() }
+
+// Commit reads one commit; one that was not fetched is fs.ErrNotExist.
+func (r *Repo) Commit(sha string) (Commit, error) {
+	stored, err := r.commit(sha)
+	if err != nil {
+		return Commit{}, err
+	}
+	subject, _, _ := strings.Cut(strings.TrimLeft(stored.Message, "\r\n"), "\n")
+	commit := Commit{
+		SHA:         stored.Hash.String(),
+		Subject:     strings.TrimSpace(subject),
+		Message:     stored.Message,
+		Author:      stored.Author.Name,
+		AuthorEmail: stored.Author.Email,
+		Time:        stored.Committer.When,
+	}
+	for _, parent := range stored.ParentHashes {
+		commit.Parents = append(commit.Parents, parent.String())
+	}
+	return commit, nil
+}
+
+func (r *Repo) commit(sha string) (*object.Commit, error) {
+	if !plumbing.IsHash(sha) {
+		return nil, fmt.Errorf("reading commit %q: not a full object name", sha)
+	}
+	stored, err := object.GetCommit(r.storage, plumbing.NewHash(sha))
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		err = fs.ErrNotExist
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading commit %s: %w", sha, err)
+	}
+	return stored, nil
+}
+
+// Log follows first parents from a commit, newest first, at most max of them.
+// truncated says that there is more history than was returned: the fetch was
+// shallow, or max was reached.
+func (r *Repo) Log(from string, max int) (commits []Commit, truncated bool, err error) {
+	for next := from; len(commits) < max; {
+		commit, err := r.Commit(next)
+		if errors.Is(err, fs.ErrNotExist) && len(commits) > 0 {
+			return commits, true, nil
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		commits = append(commits, commit)
+		if len(commit.Parents) == 0 {
+			return commits, r.shallow[plumbing.NewHash(commit.SHA)], nil
+		}
+		next = commit.Parents[0]
+	}
+	return commits, true, nil
+}
+
+// Tree returns the files of a commit.
+func (r *Repo) Tree(sha string) (Tree, error) {
+	stored, err := r.commit(sha)
+	if err != nil {
+		return nil, err
+	}
+	return commitTree{repo: r, root: stored.TreeHash}, nil
+}
+
+type commitTree struct {
+	repo *Repo
+	root plumbing.Hash
+}
+
+// find walks the path entry by entry: nothing on the way may be a link.
+func (t commitTree) find(name string) (object.TreeEntry, error) {
+	clean, err := tree.Clean(name)
+	if err != nil {
+		return object.TreeEntry{}, err
+	}
+	entry := object.TreeEntry{Mode: filemode.Dir, Hash: t.root}
+	if clean == "" {
+		return entry, nil
+	}
+	for part := range strings.SplitSeq(clean, "/") {
+		if entry, err = t.step(entry, part); err != nil {
+			return object.TreeEntry{}, fmt.Errorf("reading %s: %w", clean, err)
+		}
+	}
+	return entry, nil
+}
+
+func (t commitTree) step(parent object.TreeEntry, name string) (object.TreeEntry, error) {
+	switch parent.Mode {
+	case filemode.Symlink:
+		return object.TreeEntry{}, tree.ErrSymlink
+	case filemode.Submodule:
+		return object.TreeEntry{}, tree.ErrSubmodule
+	case filemode.Dir:
+	default:
+		return object.TreeEntry{}, fs.ErrNotExist
+	}
+	dir, err := object.GetTree(t.repo.storage, parent.Hash)
+	if err != nil {
+		return object.TreeEntry{}, err
+	}
+	for _, entry := range dir.Entries {
+		if entry.Name == name {
+			return entry, nil
+		}
+	}
+	return object.TreeEntry{}, fs.ErrNotExist
+}
+
+func (t commitTree) ReadFile(name string) ([]byte, error) {
+	entry, err := t.find(name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case entry.Mode == filemode.Symlink:
+		return nil, fmt.Errorf("reading %s: %w", name, tree.ErrSymlink)
+	case entry.Mode == filemode.Submodule:
+		return nil, fmt.Errorf("reading %s: %w", name, tree.ErrSubmodule)
+	case !entry.Mode.IsFile():
+		return nil, fmt.Errorf("reading %s: is a directory", name)
+	}
+	blob, err := object.GetBlob(t.repo.storage, entry.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if blob.Size > tree.MaxFileBytes {
+		return nil, fmt.Errorf("reading %s: %d bytes: %w", name, blob.Size, ErrTooLarge)
+	}
+	reader, err := blob.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	defer func() { _ = reader.Close() }()
+	return io.ReadAll(reader)
+}
+
+func (t commitTree) List(dir string) ([]Entry, error) {
+	entry, err := t.find(dir)
+	if err != nil {
+		return nil, err
+	}
+	switch entry.Mode {
+	case filemode.Symlink:
+		return nil, fmt.Errorf("listing %s: %w", dir, tree.ErrSymlink)
+	case filemode.Submodule:
+		return nil, fmt.Errorf("listing %s: %w", dir, tree.ErrSubmodule)
+	case filemode.Dir:
+	default:
+		return nil, fmt.Errorf("listing %s: not a directory: %w", dir, fs.ErrNotExist)
+	}
+	stored, err := object.GetTree(t.repo.storage, entry.Hash)
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", dir, err)
+	}
+	entries := make([]Entry, 0, len(stored.Entries))
+	for _, e := range stored.Entries {
+		if _, err := tree.Clean(path.Join(dir, e.Name)); err != nil || strings.Contains(e.Name, "/") || e.Name == "." {
+			return nil, fmt.Errorf("listing %s: entry %q: %w", dir, e.Name, tree.ErrPath)
+		}
+		entries = append(entries, Entry{
+			Name: e.Name, Dir: e.Mode == filemode.Dir, Mode: tree.Mode(e.Mode), Blob: e.Hash.String(),
+		})
+	}
+	sortEntries(entries)
+	return entries, nil
+}
+
+func (t commitTree) BlobID(name string) (string, bool) {
+	entry, err := t.find(name)
+	if err != nil || !entry.Mode.IsFile() || entry.Mode == filemode.Symlink {
+		return "", false
+	}
+	return entry.Hash.String(), true
+}
