@@ -1,0 +1,139 @@
+package planner
+
+import (
+	"fmt"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// Action is one thing to do. Each is idempotent and has a deterministic identity.
+type Action interface {
+	fmt.Stringer
+	action()
+}
+
+type (
+	// SetFinalizer puts the finalizer on the Rollout, or takes it off.
+	SetFinalizer struct {
+		Present bool
+		Why     string
+	}
+	// CreateReplicaSet makes the ReplicaSet of the Rollout's template.
+	CreateReplicaSet struct {
+		Revision string
+		Replicas int32
+		Role     v1alpha1.Role
+		Why      string
+	}
+	// Scale sets the replicas of a ReplicaSet.
+	Scale struct {
+		Revision string
+		From, To int32
+		Why      string
+	}
+	// DeleteReplicaSet removes a ReplicaSet that has no pods.
+	DeleteReplicaSet struct {
+		Revision string
+		Why      string
+	}
+	// SetRole puts a role on the template of a ReplicaSet, where Template is set, and on pods.
+	SetRole struct {
+		Revision string
+		Role     v1alpha1.Role
+		Template bool
+		Pods     []string
+		Why      string
+	}
+	// AddStableRole adds the role to the selector of the stable Service.
+	AddStableRole struct{ Why string }
+	// RemoveStableRole takes it out again, where Belay added it.
+	RemoveStableRole struct{ Why string }
+	// PointCanary makes the canary Service, or sets what it selects: a revision, or the stable role when Revision is
+	// empty.
+	PointCanary struct {
+		Revision string
+		Why      string
+	}
+	// PatchRoute changes what a route says of the two Services.
+	PatchRoute struct {
+		Kind, Name string
+		// Weight of the canary after the patch; Raises when it is more than before.
+		Weight int32
+		Raises bool
+		// Patch is an RFC 6902 patch.
+		Patch []byte
+		Why   string
+	}
+	// StartRun creates an AnalysisRun from the templates of the background analysis, or of a step.
+	StartRun struct {
+		Name string
+		// Step whose checks are meant, or -1 for the background analysis.
+		Step int32
+		Why  string
+	}
+	// StopRun ends an AnalysisRun's measuring.
+	StopRun struct{ Name, Why string }
+	// DeleteRun removes an AnalysisRun of an attempt that left the history.
+	DeleteRun struct{ Name, Why string }
+	// Answer writes the result of a Decision.
+	Answer struct {
+		Decision string
+		Result   v1alpha1.DecisionResult
+		Message  string
+	}
+)
+
+func (SetFinalizer) action()     {}
+func (CreateReplicaSet) action() {}
+func (Scale) action()            {}
+func (DeleteReplicaSet) action() {}
+func (SetRole) action()          {}
+func (AddStableRole) action()    {}
+func (RemoveStableRole) action() {}
+func (PointCanary) action()      {}
+func (PatchRoute) action()       {}
+func (StartRun) action()         {}
+func (StopRun) action()          {}
+func (DeleteRun) action()        {}
+func (Answer) action()           {}
+
+func (a SetFinalizer) String() string {
+	if a.Present {
+		return "add finalizer: " + a.Why
+	}
+	return "remove finalizer: " + a.Why
+}
+
+func (a CreateReplicaSet) String() string {
+	return fmt.Sprintf("create ReplicaSet %s with %d pods as %s: %s", a.Revision, a.Replicas, a.Role, a.Why)
+}
+
+func (a Scale) String() string {
+	return fmt.Sprintf("scale %s from %d to %d: %s", a.Revision, a.From, a.To, a.Why)
+}
+
+func (a DeleteReplicaSet) String() string {
+	return fmt.Sprintf("delete ReplicaSet %s: %s", a.Revision, a.Why)
+}
+
+func (a SetRole) String() string {
+	return fmt.Sprintf("make %s %s (%d pods): %s", a.Revision, a.Role, len(a.Pods), a.Why)
+}
+func (a AddStableRole) String() string    { return "add role to stable Service: " + a.Why }
+func (a RemoveStableRole) String() string { return "remove role from stable Service: " + a.Why }
+func (a PointCanary) String() string {
+	if a.Revision == "" {
+		return "point canary Service to stable pods: " + a.Why
+	}
+	return fmt.Sprintf("point canary Service to %s: %s", a.Revision, a.Why)
+}
+
+func (a PatchRoute) String() string {
+	return fmt.Sprintf("patch %s %s to canary weight %d: %s", a.Kind, a.Name, a.Weight, a.Why)
+}
+func (a StartRun) String() string  { return fmt.Sprintf("start AnalysisRun %s: %s", a.Name, a.Why) }
+func (a StopRun) String() string   { return fmt.Sprintf("stop AnalysisRun %s: %s", a.Name, a.Why) }
+func (a DeleteRun) String() string { return fmt.Sprintf("delete AnalysisRun %s: %s", a.Name, a.Why) }
+func (a Answer) String() string {
+	return fmt.Sprintf("answer Decision %s: %s (%s)", a.Decision, a.Result, a.Message)
+}

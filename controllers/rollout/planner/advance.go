@@ -1,0 +1,384 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// Reasons of verdicts, in one word.
+const (
+	ReasonAnalysisFailed   = "AnalysisFailed"
+	ReasonPodsFailed       = "PodsFailed"
+	ReasonProgressDeadline = "ProgressDeadline"
+	ReasonCanaryLost       = "CanaryLost"
+	ReasonManual           = "Manual"
+	ReasonNewTemplate      = "NewTemplate"
+	ReasonTemplateReverted = "TemplateReverted"
+	ReasonScaledToZero     = "ScaledToZero"
+)
+
+// ActorBelay is the actor of what Belay decides itself.
+const ActorBelay = "belay"
+
+const (
+	maxHistory    = 10
+	maxQuarantine = 20
+	// fullStep is the name of the step that follows the declared ones where the last of them is below full weight. No
+	// declared step can have it.
+	fullStep = "(full)"
+)
+
+// advance moves the attempt on by at most one stage or step. What speaks for going back is looked at first.
+func (d *draft) advance() {
+	d.forgetPrevious()
+	if d.s.Attempt == nil {
+		d.rest()
+		return
+	}
+	if d.s.Attempt.Verdict == nil {
+		d.judge()
+	}
+	if d.s.Attempt == nil {
+		return
+	}
+	d.watchPods()
+	d.proceed()
+	d.watchProgress()
+}
+
+func (d *draft) proceed() {
+	switch d.s.Attempt.Stage {
+	case v1alpha1.StageInitial:
+		d.initial()
+	case v1alpha1.StageStepping:
+		d.stepping()
+	case v1alpha1.StageSwitching:
+		d.switching()
+	case v1alpha1.StageRetiring:
+		d.retiring()
+	case v1alpha1.StageReturning:
+		d.returning()
+	case v1alpha1.StageBaking:
+		d.baking()
+	case v1alpha1.StageWithdrawing:
+		d.withdrawing()
+	}
+}
+
+// forgetPrevious lets go of the old pods once no traffic has reached them for scaleDownDelay and no bake needs them.
+func (d *draft) forgetPrevious() {
+	p := d.s.Previous
+	if p == nil || p.IdleAt == nil || (d.s.Attempt != nil && d.s.Attempt.Stage == v1alpha1.StageBaking) {
+		return
+	}
+	if d.passed(*p.IdleAt, d.Rollout.Spec.Strategy.Canary.ScaleDownDelay.Or(30*time.Second)) {
+		d.s.Previous = nil
+	}
+}
+
+// rest starts an attempt when the template asks for another revision than the stable one.
+func (d *draft) rest() {
+	if d.s.Stable == nil {
+		d.begin(v1alpha1.StageInitial)
+		return
+	}
+	if d.Revision == d.s.Stable.Revision {
+		return
+	}
+	if i := d.quarantined(); i >= 0 {
+		q := d.s.Quarantine[i]
+		d.stalled = "RevisionQuarantined"
+		d.block(fmt.Sprintf("revision %s failed in attempt %d and is held back (%s): change the template, or say `kubectl belay retry %s`",
+			q.Revision, q.Attempt, q.Message, d.Rollout.Name))
+		return
+	}
+	if why := d.cannotBegin(); why != "" {
+		d.block(why)
+		return
+	}
+	d.begin(v1alpha1.StageStepping)
+}
+
+func (d *draft) quarantined() int {
+	return slices.IndexFunc(d.s.Quarantine, func(q v1alpha1.Quarantined) bool { return q.Revision == d.Revision })
+}
+
+// cannotBegin says why no attempt can begin; nothing is exposed, and no pod started, before everything is in place.
+func (d *draft) cannotBegin() string {
+	switch {
+	case d.Rollout.Spec.Paused:
+		return "spec.paused is true"
+	case d.replicas() == 0:
+		return "spec.replicas is 0: a new revision is tried once there are pods to compare it with"
+	case d.trafficProblem != "":
+		return d.trafficProblem
+	case d.AnalysisProblem != "":
+		return d.AnalysisProblem
+	case d.Stable.Role != string(v1alpha1.RoleStable):
+		return fmt.Sprintf("Service %s does not yet select %s=stable", d.Stable.Name, v1alpha1.LabelRole)
+	case !d.routesAtRest():
+		return "routes still refer to the canary Service"
+	}
+	return ""
+}
+
+func (d *draft) begin(stage v1alpha1.Stage) {
+	if d.replicas() == 0 && stage == v1alpha1.StageInitial {
+		d.block("spec.replicas is 0")
+		return
+	}
+	d.s.Attempts++
+	d.s.Attempt = &v1alpha1.Attempt{Number: d.s.Attempts, Revision: d.Revision, Stage: stage, StageSince: d.now(),
+		StartedAt: d.now(), ProgressAt: d.nowPtr(), Commit: d.Rollout.Annotations[v1alpha1.AnnotationCommit]}
+	if revisionOf(d.s.Previous) == d.Revision {
+		d.s.Previous = nil
+	}
+	if stage == v1alpha1.StageStepping {
+		d.enterStep(0)
+		d.tell("Normal", "AttemptStarted", fmt.Sprintf("attempt %d: revision %s against stable %s", d.s.Attempts, d.Revision, d.s.Stable.Revision))
+	}
+}
+
+// step i as declared; past the declared ones: full weight, no further gate.
+func (d *draft) step(i int32) v1alpha1.Step {
+	if steps := d.steps(); int(i) < len(steps) {
+		s := steps[i]
+		if s.Name == "" {
+			s.Name = fmt.Sprintf("step-%d", i+1)
+		}
+		return s
+	}
+	total := d.total()
+	return v1alpha1.Step{Name: fullStep, Weight: &total}
+}
+
+func (d *draft) stepWeight(i int32) int32 {
+	if w := d.step(i).Weight; w != nil {
+		return min(*w, d.total())
+	}
+	return 0
+}
+
+func (d *draft) enterStep(i int32) {
+	a := d.s.Attempt
+	a.Step, a.StepName, a.StepSince = i, d.step(i).Name, d.nowPtr()
+	a.Weight = d.stepWeight(i)
+	a.MaxWeight = max(a.MaxWeight, a.Weight)
+	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt = nil, nil, d.nowPtr()
+	if a.Weight > 0 && a.ExposedAt == nil {
+		a.ExposedAt = d.nowPtr()
+	}
+	d.tell("Normal", "StepEntered", fmt.Sprintf("attempt %d: step %s, weight %d of %d", a.Number, a.StepName, a.Weight, d.total()))
+}
+
+// nextStep leaves the current step. All traffic must be confirmed on the canary before the pods are switched.
+func (d *draft) nextStep() {
+	a, declared := d.s.Attempt, int32(len(d.steps()))
+	switch {
+	case a.Step+1 < declared:
+		d.enterStep(a.Step + 1)
+	case a.Weight < d.total() || a.ConfirmedAt == nil:
+		d.enterStep(declared)
+	default:
+		d.enterStage(v1alpha1.StageSwitching)
+	}
+}
+
+func (d *draft) enterStage(s v1alpha1.Stage) {
+	a := d.s.Attempt
+	a.Stage, a.StageSince = s, d.now()
+	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt = nil, nil, d.nowPtr()
+}
+
+func (d *draft) initial() {
+	a := d.s.Attempt
+	if have, want := d.available(a.Revision), d.replicas(); have < want {
+		d.waitForPods(fmt.Sprintf("%d of %d pods of the first revision are available", have, want))
+		return
+	}
+	d.s.Stable = &v1alpha1.RevisionRecord{Revision: a.Revision, Commit: a.Commit, Since: d.now()}
+	d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "FirstRevision", Actor: ActorBelay, Message: "the first revision is available"})
+}
+
+func (d *draft) stepping() {
+	a := d.s.Attempt
+	if d.stepsEdited() {
+		return
+	}
+	if have, want := d.available(a.Revision), d.canaryNeed(); have < want {
+		d.waitForPods(fmt.Sprintf("%d of %d canary pods are available%s", have, want, d.podTrouble()))
+		return
+	}
+	if !d.confirmed() {
+		return
+	}
+	if why := d.gates(); why != "" {
+		d.block(why)
+		return
+	}
+	d.nextStep()
+}
+
+// stepsEdited follows an edit of the steps while the attempt is in one of them.
+func (d *draft) stepsEdited() bool {
+	a, declared := d.s.Attempt, int32(len(d.steps()))
+	switch {
+	case a.Step > declared, a.Step == declared && a.StepName != fullStep:
+		d.enterStep(declared - 1)
+	case a.StepName == fullStep && a.Step < declared, a.Weight != d.stepWeight(a.Step):
+		d.enterStep(a.Step)
+	default:
+		return false
+	}
+	return true
+}
+
+func (d *draft) switching() {
+	a := d.s.Attempt
+	have, want := d.Stable.Endpoints[a.Revision], d.replicas()
+	if available := d.available(a.Revision); available < want {
+		d.waitForPods(fmt.Sprintf("%d of %d pods of the new revision are available%s", available, want, d.podTrouble()))
+		return
+	}
+	if have < want {
+		d.waitForPods(fmt.Sprintf("%d of %d new pods are endpoints of Service %s", have, want, d.Stable.Name))
+		return
+	}
+	d.enterStage(v1alpha1.StageRetiring)
+}
+
+func (d *draft) retiring() {
+	a := d.s.Attempt
+	if left := d.Stable.Endpoints[d.s.Stable.Revision]; left > 0 {
+		a.AcceptedAt = nil
+		d.block(fmt.Sprintf("%d old pods are still endpoints of Service %s", left, d.Stable.Name))
+		return
+	}
+	if a.AcceptedAt == nil {
+		a.AcceptedAt = d.nowPtr()
+	}
+	if !d.passed(*a.AcceptedAt, d.settle()) {
+		d.block("endpoints of the stable Service settle")
+		return
+	}
+	d.enterStage(v1alpha1.StageReturning)
+	a.Weight = 0
+}
+
+func (d *draft) returning() {
+	if !d.confirmed() {
+		return
+	}
+	a, old := d.s.Attempt, d.s.Stable
+	d.s.Previous = &v1alpha1.RevisionRecord{Revision: old.Revision, Commit: old.Commit, Since: d.now(), IdleAt: d.nowPtr()}
+	d.s.Stable = &v1alpha1.RevisionRecord{Revision: a.Revision, Commit: a.Commit, Since: d.now()}
+	d.tell("Normal", "Promoted", fmt.Sprintf("attempt %d: revision %s is stable", a.Number, a.Revision))
+	if d.bake() > 0 {
+		d.enterStage(v1alpha1.StageBaking)
+		return
+	}
+	d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: d.promoter(), Message: "every step was passed"})
+}
+
+func (d *draft) promoter() string {
+	if f := d.s.Attempt.Full; f != nil {
+		return f.Name
+	}
+	return ActorBelay
+}
+
+func (d *draft) bake() time.Duration { return d.Rollout.Spec.Strategy.Canary.Bake.Or(0) }
+
+func (d *draft) baking() {
+	a := d.s.Attempt
+	if !d.passed(a.StageSince, d.bake()) {
+		d.block(fmt.Sprintf("promoted; judged on until %s", clock(a.StageSince.Add(d.bake()))))
+		return
+	}
+	if a.Full == nil && d.Rollout.Spec.Analysis != nil {
+		if why := d.evidence(d.backgroundName(), a.StageSince); why != "" {
+			d.block(why)
+			return
+		}
+	}
+	d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: d.promoter(), Message: "every step was passed, and the bake"})
+}
+
+// withdrawing waits until no traffic can reach the revision any more, at most for progressDeadline.
+func (d *draft) withdrawing() {
+	a := d.s.Attempt
+	if !d.withdrawn() && !d.passed(a.StageSince, max(d.deadline(), d.settle())) {
+		return
+	}
+	if a.ConfirmedAt == nil {
+		d.tell("Warning", "WithdrawUnconfirmed", fmt.Sprintf("attempt %d: gateways have not confirmed that traffic is back: %s", a.Number, d.blocked))
+		d.blocked = ""
+	}
+	d.finish(*a.Verdict)
+}
+
+func (d *draft) withdrawn() bool {
+	a := d.s.Attempt
+	if !d.confirmed() {
+		return false
+	}
+	if left := d.Stable.Endpoints[a.Revision] + d.Canary.Endpoints[a.Revision]; left > 0 {
+		d.block(fmt.Sprintf("%d endpoints of the withdrawn revision are still in Services", left))
+		return false
+	}
+	return true
+}
+
+// verdict ends the attempt otherwise than promoted. It is stored first, and never taken back.
+func (d *draft) verdict(v v1alpha1.Verdict) {
+	a := d.s.Attempt
+	v.At, v.Weight = d.now(), a.Weight
+	v.Message = bounded(v.Message)
+	if a.Stage == v1alpha1.StageBaking && d.s.Previous != nil {
+		d.s.Stable, d.s.Previous = d.s.Previous, nil
+		d.s.Stable.IdleAt = nil
+	}
+	d.enterStage(v1alpha1.StageWithdrawing)
+	a.Verdict, a.Weight = &v, 0
+	kind := "Normal"
+	if v.Outcome != v1alpha1.OutcomeSuperseded {
+		kind = "Warning"
+		d.quarantine(v)
+	}
+	d.tell(kind, "Withdrawing", fmt.Sprintf("attempt %d: %s", a.Number, v.Message))
+}
+
+func (d *draft) quarantine(v v1alpha1.Verdict) {
+	a := d.s.Attempt
+	d.s.Quarantine = slices.DeleteFunc(d.s.Quarantine, func(q v1alpha1.Quarantined) bool { return q.Revision == a.Revision })
+	d.s.Quarantine = slices.Insert(d.s.Quarantine, 0, v1alpha1.Quarantined{Revision: a.Revision, Attempt: a.Number,
+		Reason: v.Reason, Message: v.Message, At: d.now()})
+	d.s.Quarantine = d.s.Quarantine[:min(len(d.s.Quarantine), maxQuarantine)]
+}
+
+// finish puts the attempt into the history. Git is asked to follow only now, when the cluster is safe (G2).
+func (d *draft) finish(v v1alpha1.Verdict) {
+	a := d.s.Attempt
+	d.s.History = slices.Insert(d.s.History, 0, v1alpha1.AttemptRecord{Number: a.Number, Revision: a.Revision, Commit: a.Commit,
+		Outcome: v.Outcome, Reason: v.Reason, Message: v.Message, Actor: v.Actor, StartedAt: a.StartedAt, EndedAt: d.now(), MaxWeight: a.MaxWeight})
+	d.s.History = d.s.History[:min(len(d.s.History), maxHistory)]
+	failed := v.Outcome == v1alpha1.OutcomeRolledBack || v.Outcome == v1alpha1.OutcomeAborted
+	if failed && d.Rollout.Spec.OnFailure.Revert != nil && d.s.Stable != nil {
+		d.s.Revert = &v1alpha1.RevertStatus{Attempt: a.Number, State: v1alpha1.RevertPending, Bad: a.Revision, Good: d.s.Stable.Revision,
+			BadCommit: a.Commit, GoodCommit: d.s.Stable.Commit, RequestedAt: v.At}
+	}
+	d.tell("Normal", "AttemptFinished", fmt.Sprintf("attempt %d of revision %s: %s", a.Number, a.Revision, v.Outcome))
+	d.s.Attempt = nil
+}
+
+func bounded(s string) string {
+	if len(s) > 1024 {
+		return s[:1021] + "..."
+	}
+	return s
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }

@@ -1,0 +1,155 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+const maxDecisions = 64
+
+// decide applies the decisions that people made, each at most once. The decision's UID is stored together with its
+// effect, and the answer written afterwards, so that a crash in between neither loses nor repeats it.
+func (d *draft) decide() {
+	for _, dec := range d.Decisions {
+		if slices.Contains(d.s.Decisions, string(dec.UID)) {
+			d.answer(dec, v1alpha1.DecisionApplied, "applied")
+			continue
+		}
+		if why := d.apply(dec); why != "" {
+			d.answer(dec, v1alpha1.DecisionRefused, why)
+			continue
+		}
+		d.s.Decisions = slices.Insert(d.s.Decisions, 0, string(dec.UID))
+		d.s.Decisions = d.s.Decisions[:min(len(d.s.Decisions), maxDecisions)]
+		d.tell("Normal", "DecisionApplied", fmt.Sprintf("%s by %s: %s", dec.Spec.Action, dec.Spec.Actor, orNone(dec.Spec.Reason)))
+		d.answer(dec, v1alpha1.DecisionApplied, "applied")
+	}
+}
+
+func orNone(reason string) string {
+	if reason == "" {
+		return "no reason given"
+	}
+	return reason
+}
+
+func (d *draft) answer(dec v1alpha1.Decision, result v1alpha1.DecisionResult, message string) {
+	d.do(Answer{Decision: dec.Name, Result: result, Message: message})
+}
+
+// apply changes the status as a decision asks, or says why it is refused.
+func (d *draft) apply(dec v1alpha1.Decision) string {
+	if dec.Spec.Action == v1alpha1.ActionRetry {
+		return d.retry(dec.Spec.Revision)
+	}
+	a := d.s.Attempt
+	if why := d.overdue(dec); why != "" {
+		return why
+	}
+	actor := v1alpha1.Actor{Name: dec.Spec.Actor, Reason: dec.Spec.Reason, At: d.now()}
+	switch dec.Spec.Action {
+	case v1alpha1.ActionAbort, v1alpha1.ActionReject:
+		if a.Stage == v1alpha1.StageInitial {
+			return "this is the first revision: there is nothing to go back to"
+		}
+		d.verdict(v1alpha1.Verdict{Outcome: v1alpha1.OutcomeAborted, Reason: ReasonManual, Actor: actor.Name,
+			Message: fmt.Sprintf("%s by %s: %s", dec.Spec.Action, actor.Name, orNone(actor.Reason))})
+		return ""
+	case v1alpha1.ActionPause:
+		a.Pause = &actor
+		return ""
+	case v1alpha1.ActionResume:
+		return d.resume()
+	}
+	return d.applyToStep(dec, actor)
+}
+
+// overdue says why a decision comes too late, or is about another attempt.
+func (d *draft) overdue(dec v1alpha1.Decision) string {
+	a := d.s.Attempt
+	switch {
+	case dec.Spec.Attempt == nil:
+		return "attempt is not given"
+	case a == nil || a.Number > *dec.Spec.Attempt:
+		return fmt.Sprintf("attempt %d is over%s", *dec.Spec.Attempt, d.outcomeOf(*dec.Spec.Attempt))
+	case a.Number < *dec.Spec.Attempt:
+		return fmt.Sprintf("attempt %d has not begun: the current one is %d", *dec.Spec.Attempt, a.Number)
+	case a.Verdict != nil:
+		return fmt.Sprintf("attempt %d is already being taken back: %s", a.Number, a.Verdict.Message)
+	}
+	return ""
+}
+
+func (d *draft) outcomeOf(number int64) string {
+	for _, h := range d.s.History {
+		if h.Number == number {
+			return ": " + string(h.Outcome)
+		}
+	}
+	return ""
+}
+
+func (d *draft) retry(revision string) string {
+	i := slices.IndexFunc(d.s.Quarantine, func(q v1alpha1.Quarantined) bool { return q.Revision == revision })
+	if i < 0 {
+		return fmt.Sprintf("revision %s is not in quarantine", revision)
+	}
+	d.s.Quarantine = slices.Delete(d.s.Quarantine, i, i+1)
+	if r := d.s.Revert; r != nil && r.Bad == revision && r.State == v1alpha1.RevertPending {
+		r.State, r.Message, r.FinishedAt = v1alpha1.RevertNotNeeded, "the revision is tried again", d.nowPtr()
+	}
+	return ""
+}
+
+func (d *draft) resume() string {
+	a := d.s.Attempt
+	if a.Pause == nil {
+		return "the attempt is not paused"
+	}
+	if fail := d.failure(); fail != nil {
+		return "the analysis has failed: promote against it, or abort (" + fail.Message + ")"
+	}
+	a.Pause = nil
+	return ""
+}
+
+// applyToStep applies decisions about one step.
+func (d *draft) applyToStep(dec v1alpha1.Decision, actor v1alpha1.Actor) string {
+	a := d.s.Attempt
+	if a.Stage != v1alpha1.StageStepping {
+		return fmt.Sprintf("the attempt is no longer in its steps (stage %s)", a.Stage)
+	}
+	if dec.Spec.Action == v1alpha1.ActionPromoteFull {
+		a.Full, a.Pause = &actor, nil
+		if full := int32(len(d.steps())); a.Step < full {
+			d.enterStep(full)
+		}
+		return ""
+	}
+	if dec.Spec.Step == nil || *dec.Spec.Step != a.Step {
+		return fmt.Sprintf("the attempt is at step %d", a.Step)
+	}
+	if dec.Spec.Action == v1alpha1.ActionApprove {
+		return d.approve(actor)
+	}
+	a.Pause = nil
+	d.nextStep()
+	return ""
+}
+
+func (d *draft) approve(actor v1alpha1.Actor) string {
+	a := d.s.Attempt
+	if d.step(a.Step).Approval != v1alpha1.ApprovalRequired {
+		return fmt.Sprintf("step %d needs no approval", a.Step)
+	}
+	if !approved(a) {
+		a.Approvals = append(a.Approvals, v1alpha1.StepApproval{Step: a.Step, By: actor})
+	}
+	return ""
+}
+
+func approved(a *v1alpha1.Attempt) bool {
+	return slices.ContainsFunc(a.Approvals, func(p v1alpha1.StepApproval) bool { return p.Step == a.Step })
+}

@@ -1,0 +1,326 @@
+package planner
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+const (
+	// crashLoopRestarts is how often a container may have restarted before waiting in CrashLoopBackOff is a failure.
+	crashLoopRestarts = 2
+	// startTrouble is how long a container may wait for its image or configuration before that is a failure.
+	startTrouble = 30 * time.Second
+)
+
+// startTroubles are the reasons of a waiting container that do not go away by waiting.
+var startTroubles = map[string]bool{"ImagePullBackOff": true, "ErrImagePull": true, "InvalidImageName": true,
+	"ErrImageNeverPull": true, "CreateContainerConfigError": true, "CreateContainerError": true, "RunContainerError": true}
+
+// judge looks for what speaks against the attempt, and ends it, or pauses it where onFailure says so.
+func (d *draft) judge() {
+	if d.templateChanged() {
+		return
+	}
+	a := d.s.Attempt
+	if a.Stage == v1alpha1.StageInitial || a.Stage == v1alpha1.StageWithdrawing {
+		return
+	}
+	for _, look := range []func() *v1alpha1.Verdict{d.podsFailed, d.failure, d.canaryLost} {
+		if v := look(); v != nil {
+			d.fail(*v)
+			return
+		}
+	}
+	d.providerPause()
+}
+
+// fail ends the attempt, or pauses it for a person.
+func (d *draft) fail(v v1alpha1.Verdict) {
+	a := d.s.Attempt
+	v.Outcome, v.Actor = v1alpha1.OutcomeRolledBack, ActorBelay
+	if d.Rollout.Spec.OnFailure.Action != v1alpha1.FailurePause {
+		d.verdict(v)
+		return
+	}
+	if a.Full == nil {
+		d.pause(v.Message)
+	}
+}
+
+func (d *draft) pause(why string) {
+	a := d.s.Attempt
+	if a.Pause != nil {
+		return
+	}
+	a.Pause = &v1alpha1.Actor{Name: ActorBelay, Reason: bounded(why), At: d.now()}
+	d.tell("Warning", "Paused", fmt.Sprintf("attempt %d: %s", a.Number, why))
+}
+
+// templateChanged handles a template that is no longer the attempt's.
+func (d *draft) templateChanged() bool {
+	a := d.s.Attempt
+	zero := d.replicas() == 0 && a.Stage == v1alpha1.StageStepping
+	if d.Revision == a.Revision && !zero {
+		return false
+	}
+	v := v1alpha1.Verdict{Outcome: v1alpha1.OutcomeSuperseded, Actor: ActorBelay, Reason: ReasonNewTemplate,
+		Message: fmt.Sprintf("the template changed to revision %s", d.Revision)}
+	back := d.Revision == revisionOf(d.s.Stable) || (a.Stage == v1alpha1.StageBaking && d.Revision == revisionOf(d.s.Previous))
+	switch {
+	case zero && d.Revision == a.Revision:
+		v.Reason, v.Message = ReasonScaledToZero, "spec.replicas is 0"
+	case back:
+		v.Reason, v.Message = ReasonTemplateReverted, fmt.Sprintf("the template went back to revision %s", d.Revision)
+	}
+	switch a.Stage {
+	case v1alpha1.StageInitial:
+		d.finish(v)
+	case v1alpha1.StageStepping:
+		d.verdict(v)
+	case v1alpha1.StageBaking:
+		if back {
+			d.verdict(v)
+			return true
+		}
+		d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: ActorBelay,
+			Message: "every step was passed; the bake was cut short by a new template"})
+	default:
+		if !back {
+			return false // the switch is finished first
+		}
+		d.verdict(v)
+	}
+	return true
+}
+
+// podsFailed finds a pod of the revision that will not come up by waiting.
+func (d *draft) podsFailed() *v1alpha1.Verdict {
+	a := d.s.Attempt
+	for _, p := range d.Pods {
+		if p.Revision != a.Revision {
+			continue
+		}
+		switch {
+		case p.Waiting == "CrashLoopBackOff" && p.Restarts >= crashLoopRestarts:
+			return &v1alpha1.Verdict{Reason: ReasonPodsFailed, Message: fmt.Sprintf("pod %s is in a crash loop (%d restarts)", p.Name, p.Restarts)}
+		case startTroubles[p.Waiting] && d.passed(metav1.NewTime(p.Created), startTrouble):
+			return &v1alpha1.Verdict{Reason: ReasonPodsFailed, Message: fmt.Sprintf("pod %s cannot start: %s: %s", p.Name, p.Waiting, p.Message)}
+		}
+	}
+	return nil
+}
+
+// podTrouble names what keeps a pod of the revision from coming up, for the sentence that says what is waited for.
+func (d *draft) podTrouble() string {
+	for _, p := range d.Pods {
+		if p.Revision != d.s.Attempt.Revision {
+			continue
+		}
+		switch {
+		case p.Unschedulable != "":
+			return fmt.Sprintf(" (pod %s is unschedulable: %s)", p.Name, p.Unschedulable)
+		case p.Waiting != "" && p.Waiting != "ContainerCreating" && p.Waiting != "PodInitializing":
+			return fmt.Sprintf(" (pod %s: %s)", p.Name, p.Waiting)
+		}
+	}
+	if rs := d.replicaSet(d.s.Attempt.Revision); rs != nil && rs.Problem != "" {
+		return " (" + rs.Problem + ")"
+	}
+	return ""
+}
+
+func (d *draft) backgroundName() string {
+	return fmt.Sprintf("%s-%d", d.Rollout.Name, d.s.Attempt.Number)
+}
+
+func (d *draft) checksName() string {
+	return fmt.Sprintf("%s-%d-s%d", d.Rollout.Name, d.s.Attempt.Number, d.s.Attempt.Step)
+}
+
+// failure is the verdict of an AnalysisRun of this attempt that has failed, or nil.
+func (d *draft) failure() *v1alpha1.Verdict {
+	for _, name := range []string{d.backgroundName(), d.checksName()} {
+		run := d.Runs[name]
+		if run == nil || run.Status.Verdict != v1alpha1.VerdictFail {
+			continue
+		}
+		v := &v1alpha1.Verdict{Reason: ReasonAnalysisFailed, Message: run.Status.Message}
+		for _, m := range run.Status.Metrics {
+			if m.Verdict == v1alpha1.VerdictFail && m.Mode != v1alpha1.MetricDryRun {
+				v.Metric = m.Name
+				v.Value = lastValue(m)
+				break
+			}
+		}
+		return v
+	}
+	return nil
+}
+
+func lastValue(m v1alpha1.MetricStatus) string {
+	for _, r := range m.Recent {
+		if r.Value != "" {
+			return r.Value
+		}
+	}
+	return ""
+}
+
+func (d *draft) providerPause() {
+	for _, name := range []string{d.backgroundName(), d.checksName()} {
+		if run := d.Runs[name]; run != nil && run.Status.Verdict == v1alpha1.VerdictPause {
+			d.pause(run.Status.Message)
+		}
+	}
+}
+
+// canaryLost is the verdict when too few endpoints of the revision are left for the traffic it gets (T3).
+func (d *draft) canaryLost() *v1alpha1.Verdict {
+	a := d.s.Attempt
+	if a.Stage == v1alpha1.StageBaking || d.liveWeight() == 0 {
+		return nil
+	}
+	have, need := d.Canary.Endpoints[a.Revision], d.enough()
+	if have >= need {
+		return nil
+	}
+	return &v1alpha1.Verdict{Reason: ReasonCanaryLost,
+		Message: fmt.Sprintf("only %d ready endpoints of the canary are left, %d are needed for its traffic%s", have, need, d.podTrouble())}
+}
+
+// enough is how many endpoints an exposed canary must keep: three quarters of what it has had, at least one.
+func (d *draft) enough() int32 {
+	had := min(d.canaryTarget(), d.s.Attempt.Available)
+	return max(1, (3*had+3)/4)
+}
+
+// gates says what keeps the current step closed; empty when all gates are open.
+func (d *draft) gates() string {
+	a := d.s.Attempt
+	step := d.step(a.Step)
+	if why := d.paused(); why != "" {
+		d.stalled = "Paused"
+		return why
+	}
+	if a.Full != nil {
+		return ""
+	}
+	if hold := step.Hold.Or(0); !d.passed(*a.ConfirmedAt, hold) {
+		return fmt.Sprintf("step %s holds until %s", a.StepName, clock(a.ConfirmedAt.Add(hold)))
+	}
+	if d.Rollout.Spec.Analysis != nil && a.Weight > 0 {
+		if why := d.evidence(d.backgroundName(), *a.ConfirmedAt); why != "" {
+			return why
+		}
+	}
+	if step.Checks != nil {
+		if why := d.evidence(d.checksName(), *a.ConfirmedAt); why != "" {
+			return why
+		}
+	}
+	if step.Approval == v1alpha1.ApprovalRequired && !approved(a) {
+		d.stalled = "ApprovalRequired"
+		return fmt.Sprintf("step %s needs approval: `kubectl belay approve %s`", a.StepName, d.Rollout.Name)
+	}
+	return ""
+}
+
+func (d *draft) paused() string {
+	a := d.s.Attempt
+	switch {
+	case a.Pause != nil:
+		return fmt.Sprintf("paused by %s: %s", a.Pause.Name, orNone(a.Pause.Reason))
+	case d.Rollout.Spec.Paused:
+		return "spec.paused is true"
+	}
+	return ""
+}
+
+// evidence says what a run still owes: every metric that decides must have passed on a measurement taken since the
+// traffic was confirmed. No measurement speaks neither for nor against (A2).
+func (d *draft) evidence(name string, since metav1.Time) string {
+	run := d.Runs[name]
+	if run == nil {
+		if d.AnalysisProblem != "" {
+			return d.AnalysisProblem
+		}
+		return fmt.Sprintf("AnalysisRun %s has not started", name)
+	}
+	if run.Status.Verdict == v1alpha1.VerdictHold || run.Status.Verdict == v1alpha1.VerdictPause {
+		return run.Status.Message
+	}
+	for _, m := range run.Spec.Metrics {
+		if m.Mode == v1alpha1.MetricDryRun {
+			continue
+		}
+		if why := owes(run, m, since); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func owes(run *v1alpha1.AnalysisRun, m v1alpha1.Metric, since metav1.Time) string {
+	for _, s := range run.Status.Metrics {
+		if s.Name != m.Name {
+			continue
+		}
+		if count := m.Threshold.Count; count > 0 {
+			if s.Verdict == v1alpha1.VerdictPass && s.Passed >= count {
+				return ""
+			}
+			return fmt.Sprintf("metric %s: %d of %d good measurements", m.Name, s.Passed, count)
+		}
+		if s.Verdict == v1alpha1.VerdictPass && s.LastPassedAt != nil && !s.LastPassedAt.Before(&since) {
+			return ""
+		}
+		if s.Message != "" && s.Verdict != v1alpha1.VerdictPass {
+			return s.Message
+		}
+	}
+	return fmt.Sprintf("metric %s has no good measurement at this weight yet", m.Name)
+}
+
+// waitForPods blocks on pods.
+func (d *draft) waitForPods(why string) {
+	d.block(why)
+	d.waiting = true
+}
+
+// watchPods remembers the most pods that were available.
+func (d *draft) watchPods() {
+	a := d.s.Attempt
+	if have := d.available(a.Revision); have > a.Available {
+		a.Available, a.ProgressAt = have, d.nowPtr()
+	}
+}
+
+// watchProgress fails an attempt that has waited for pods or routes longer than progressDeadline.
+func (d *draft) watchProgress() {
+	a := d.s.Attempt
+	if a == nil || a.Stage == v1alpha1.StageWithdrawing {
+		return
+	}
+	if !d.waiting {
+		a.ProgressAt = nil
+		return
+	}
+	if a.ProgressAt == nil {
+		a.ProgressAt = d.nowPtr()
+	}
+	if !d.passed(*a.ProgressAt, d.deadline()) {
+		return
+	}
+	message := fmt.Sprintf("no progress for %s: %s", d.deadline(), d.blocked)
+	switch a.Stage {
+	case v1alpha1.StageInitial:
+		d.stalled = "ProgressDeadline"
+		d.blocked = message
+	case v1alpha1.StageStepping, v1alpha1.StageSwitching:
+		d.fail(v1alpha1.Verdict{Reason: ReasonProgressDeadline, Message: message})
+	}
+}

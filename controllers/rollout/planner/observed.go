@@ -1,0 +1,121 @@
+package planner
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// Observed is everything that a plan depends on.
+type Observed struct {
+	// Now is the time of the plan.
+	Now time.Time
+	// Rollout as the API server has it; Plan does not change it.
+	Rollout *v1alpha1.Rollout
+	// Revision is the hash of the Rollout's template.
+	Revision string
+	// ReplicaSets that the Rollout owns.
+	ReplicaSets []ReplicaSet
+	// Pods of those ReplicaSets that are not being deleted.
+	Pods []Pod
+	// Stable and Canary are the two Services.
+	Stable, Canary Service
+	// Routes in the order of the spec.
+	Routes []Route
+	// Runs are the AnalysisRuns of this Rollout by name.
+	Runs map[string]*v1alpha1.AnalysisRun
+	// AnalysisProblem says why the templates cannot be used; empty when they can, or when none are named.
+	AnalysisProblem string
+	// Decisions about this Rollout without a result.
+	Decisions []v1alpha1.Decision
+}
+
+// ReplicaSet is what the planner knows of a ReplicaSet.
+type ReplicaSet struct {
+	Name, Revision string
+	// Role of new pods, from the labels of the template.
+	Role v1alpha1.Role
+	// Wanted is spec.replicas; the others are counts from the status.
+	Wanted, Current, Ready, Available int32
+	Created                           time.Time
+	// Problem is the message of the condition ReplicaFailure, where it is True.
+	Problem string
+}
+
+// Pod is what the planner knows of a pod.
+type Pod struct {
+	Name, Revision string
+	Role           v1alpha1.Role
+	Created        time.Time
+	// Waiting is the reason that a container waits for, e.g. CrashLoopBackOff; Message its message.
+	Waiting, Message string
+	// Restarts of the container with the most.
+	Restarts int32
+	// Unschedulable is the scheduler's message where the pod cannot be placed.
+	Unschedulable string
+}
+
+// Service is what the planner knows of a Service.
+type Service struct {
+	Name string
+	// Exists and Ours (made by this Rollout).
+	Exists, Ours bool
+	// Role and Revision that the selector asks for; empty when it asks for none.
+	Role, Revision string
+	// RoleAdded: Belay added the role to the selector.
+	RoleAdded bool
+	// PortsMatch: it has all ports of the stable Service.
+	PortsMatch bool
+	// Endpoints counts ready endpoints by the revision of their pods.
+	Endpoints map[string]int32
+}
+
+// Route is a route, or why it could not be read.
+type Route struct {
+	Kind, Name string
+	// Object is nil when the route does not exist.
+	Object *unstructured.Unstructured
+}
+
+// replicaSet of a revision, or nil.
+func (o *Observed) replicaSet(revision string) *ReplicaSet {
+	for i := range o.ReplicaSets {
+		if o.ReplicaSets[i].Revision == revision {
+			return &o.ReplicaSets[i]
+		}
+	}
+	return nil
+}
+
+func (o *Observed) available(revision string) int32 {
+	if rs := o.replicaSet(revision); rs != nil {
+		return rs.Available
+	}
+	return 0
+}
+
+func (o *Observed) replicas() int32 {
+	if r := o.Rollout.Spec.Replicas; r != nil {
+		return *r
+	}
+	return 1
+}
+
+func (o *Observed) total() int32 {
+	if t := o.Rollout.Spec.Traffic.TotalWeight; t > 0 {
+		return t
+	}
+	return 100
+}
+
+func (o *Observed) settle() time.Duration {
+	return o.Rollout.Spec.Traffic.Settle.Or(10 * time.Second)
+}
+
+func (o *Observed) deadline() time.Duration {
+	return o.Rollout.Spec.ProgressDeadline.Or(10 * time.Minute)
+}
+
+func (o *Observed) steps() []v1alpha1.Step { return o.Rollout.Spec.Strategy.Canary.Steps }

@@ -1,0 +1,205 @@
+package planner
+
+import (
+	"fmt"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/traffic"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
+)
+
+// split is what a route should say at a weight; the canary is taken out of the route at weight 0.
+func (d *draft) split(weight int32) gatewayapi.Split {
+	return gatewayapi.Split{Namespace: d.Rollout.Namespace, StableService: d.Stable.Name, CanaryService: d.Canary.Name,
+		Total: d.total(), Canary: weight, Present: weight > 0,
+		Owner: d.Rollout.Namespace + "/" + d.Rollout.Name}
+}
+
+// preflight finds what makes the traffic unusable, before anything is started.
+func (d *draft) preflight() {
+	switch {
+	case !d.Stable.Exists:
+		d.trafficProblem = fmt.Sprintf("Service %s does not exist", d.Stable.Name)
+	case d.Canary.Exists && !d.Canary.Ours:
+		d.trafficProblem = fmt.Sprintf("Service %s exists but was not made by this Rollout: delete it, or set traffic.canaryService", d.Canary.Name)
+	}
+	for _, r := range d.Routes {
+		if d.trafficProblem != "" {
+			return
+		}
+		if r.Object == nil {
+			d.trafficProblem = fmt.Sprintf("%s %s does not exist", r.Kind, r.Name)
+			return
+		}
+		if v := gatewayapi.Inspect(r.Object, d.split(d.total())); v.Problem != "" {
+			d.trafficProblem = fmt.Sprintf("%s %s: %s", r.Kind, r.Name, v.Problem)
+		} else if v.Managed == 0 {
+			d.trafficProblem = fmt.Sprintf("%s %s has no rule that refers to Service %s", r.Kind, r.Name, d.Stable.Name)
+		}
+	}
+}
+
+// wantedWeight is the canary's weight that the stored intent asks for, on every route.
+func (d *draft) wantedWeight() int32 {
+	a := d.s.Attempt
+	if a == nil || a.Verdict != nil {
+		return 0
+	}
+	switch a.Stage {
+	case v1alpha1.StageStepping:
+		return a.Weight
+	case v1alpha1.StageSwitching, v1alpha1.StageRetiring:
+		return d.total()
+	}
+	return 0
+}
+
+// liveWeight is the highest weight of the canary that any route carries now (T11).
+func (d *draft) liveWeight() int32 {
+	var w int32
+	for _, r := range d.Routes {
+		if r.Object != nil {
+			w = max(w, gatewayapi.Inspect(r.Object, d.split(d.total())).MaxCanary)
+		}
+	}
+	return w
+}
+
+func (d *draft) routesAtRest() bool {
+	for _, r := range d.Routes {
+		if r.Object != nil && gatewayapi.Inspect(r.Object, d.split(0)).MaxCanary > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// confirmed says whether every route carries the wanted weight, was accepted, and has settled. A route that someone
+// changed sets the clock back, so that evidence gathered meanwhile does not count (T10).
+func (d *draft) confirmed() bool {
+	a, want := d.s.Attempt, d.wantedWeight()
+	for _, r := range d.Routes {
+		if why := d.unready(r, want); why != "" {
+			d.block(why)
+			d.waiting = true
+			return false
+		}
+	}
+	if a.AcceptedAt == nil {
+		a.AcceptedAt = d.nowPtr()
+	}
+	if a.ConfirmedAt == nil {
+		if !d.passed(*a.AcceptedAt, d.settle()) {
+			d.block(fmt.Sprintf("routes are accepted at weight %d; traffic settles until %s", want, clock(a.AcceptedAt.Add(d.settle()))))
+			return false
+		}
+		a.ConfirmedAt, a.ConfirmedWeight = d.nowPtr(), want
+	}
+	return true
+}
+
+// unready says why a route does not carry a weight yet.
+func (d *draft) unready(r Route, want int32) string {
+	a := d.s.Attempt
+	if r.Object == nil {
+		if want == 0 {
+			return "" // nothing there that could send traffic
+		}
+		a.AcceptedAt, a.ConfirmedAt = nil, nil
+		return fmt.Sprintf("%s %s does not exist", r.Kind, r.Name)
+	}
+	if v := gatewayapi.Inspect(r.Object, d.split(want)); !v.Matches {
+		if a.AcceptedAt != nil {
+			d.tell("Warning", "RouteChanged", fmt.Sprintf("%s %s was changed by %q during attempt %d and is put right; evidence of that time does not count",
+				r.Kind, r.Name, gatewayapi.Attribution(r.Object), a.Number))
+		}
+		a.AcceptedAt, a.ConfirmedAt = nil, nil
+		return fmt.Sprintf("%s %s does not carry weight %d yet%s", r.Kind, r.Name, want, d.raiseTrouble(want))
+	}
+	if ok, why := gatewayapi.Programmed(r.Object); !ok {
+		return fmt.Sprintf("%s %s: %s", r.Kind, r.Name, why)
+	}
+	return ""
+}
+
+func (d *draft) raiseTrouble(want int32) string {
+	if want == 0 {
+		return ""
+	}
+	if why := d.cannotRaise(); why != "" {
+		return ": " + why
+	}
+	return ""
+}
+
+// cannotRaise says why no weight may go up now (T2, T3, T6).
+func (d *draft) cannotRaise() string {
+	a := d.s.Attempt
+	have, need := d.Canary.Endpoints[a.Revision], d.canaryNeed()
+	switch {
+	case a.Verdict != nil:
+		return "the attempt is being taken back"
+	case d.trafficProblem != "":
+		return d.trafficProblem
+	case !d.Canary.Exists || !d.Canary.PortsMatch || d.Canary.Revision != a.Revision:
+		return fmt.Sprintf("Service %s does not select revision %s yet", d.Canary.Name, a.Revision)
+	case d.Stable.Role != string(v1alpha1.RoleStable):
+		return fmt.Sprintf("Service %s does not select %s=stable", d.Stable.Name, v1alpha1.LabelRole)
+	case have < max(1, need):
+		return fmt.Sprintf("%d of %d canary pods are ready endpoints of Service %s", have, max(1, need), d.Canary.Name)
+	}
+	return d.paused()
+}
+
+// routes plans the patches that bring every route to the wanted weight. Down always; up only where nothing forbids it.
+func (d *draft) routes(why string) {
+	want := d.wantedWeight()
+	for _, r := range d.Routes {
+		if r.Object == nil {
+			continue
+		}
+		d.route(r, want, why)
+	}
+}
+
+func (d *draft) route(r Route, want int32, why string) {
+	v := gatewayapi.Inspect(r.Object, d.split(want))
+	if v.Matches || (want == 0 && !v.Traces && v.MaxCanary == 0) {
+		return
+	}
+	if v.MinCanary < want && d.cannotRaise() != "" {
+		if v.MaxCanary <= want {
+			return
+		}
+		want = v.MinCanary
+	}
+	patch, err := gatewayapi.Patch(r.Object, d.split(want))
+	if err != nil || patch == nil {
+		return // the problem stands in the preflight
+	}
+	d.do(PatchRoute{Kind: r.Kind, Name: r.Name, Weight: want, Raises: want > v.MinCanary, Patch: patch, Why: why})
+}
+
+// canaryTarget is how many pods the attempt's revision should have.
+func (d *draft) canaryTarget() int32 {
+	a := d.s.Attempt
+	if a.Stage != v1alpha1.StageStepping {
+		return d.replicas()
+	}
+	step := d.step(a.Step)
+	if step.Replicas == nil {
+		return traffic.CanaryReplicas(d.replicas(), a.Weight, d.total())
+	}
+	n := step.Replicas.IntVal
+	if step.Replicas.StrVal != "" {
+		var percent int32
+		if _, err := fmt.Sscanf(step.Replicas.StrVal, "%d%%", &percent); err != nil {
+			percent = 100 // the schema refuses this; too many pods are safer than too few
+		}
+		n = traffic.CanaryReplicas(d.replicas(), percent, 100)
+	}
+	return max(1, n)
+}
+
+// canaryNeed is how many available pods the step needs before its weight is given.
+func (d *draft) canaryNeed() int32 { return d.canaryTarget() }

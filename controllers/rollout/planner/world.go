@@ -1,0 +1,294 @@
+package planner
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// LabelAttempt is on AnalysisRuns: the number of their attempt.
+const LabelAttempt = "belay.dev/attempt"
+
+// world turns the intent of the status into actions. What keeps traffic safe comes first: good pods into the stable
+// Service, weights down, the canary Service to stable pods, bad pods out. Then what goes forward, then tidying.
+func (d *draft) world() {
+	d.roles(true)
+	if d.plan.Urgent {
+		d.routes("the attempt is taken back")
+		d.pointCanary()
+		d.roles(false)
+		d.runs()
+		d.scales()
+		d.ensureStableRole()
+		return
+	}
+	d.roles(false)
+	d.ensureStableRole()
+	d.replicaSets()
+	d.pointCanary()
+	d.routes(d.routeWhy())
+	d.scales()
+	d.runs()
+	d.tidy()
+}
+
+func (d *draft) routeWhy() string {
+	a := d.s.Attempt
+	if a == nil || a.Stage != v1alpha1.StageStepping {
+		return "all traffic goes to the stable Service"
+	}
+	return "step " + a.StepName
+}
+
+// roleOf says which role the pods of a revision should have.
+func (d *draft) roleOf(revision string) v1alpha1.Role {
+	a := d.s.Attempt
+	switching := a != nil && (a.Stage == v1alpha1.StageSwitching || a.Stage == v1alpha1.StageRetiring || a.Stage == v1alpha1.StageReturning)
+	retired := switching && a.Stage != v1alpha1.StageSwitching
+	switch {
+	case revision == revisionOf(d.s.Stable) && retired:
+		return v1alpha1.RolePrevious
+	case revision == revisionOf(d.s.Stable):
+		return v1alpha1.RoleStable
+	case a == nil || revision != a.Revision:
+		return v1alpha1.RolePrevious
+	case switching || a.Stage == v1alpha1.StageInitial:
+		return v1alpha1.RoleStable
+	}
+	return v1alpha1.RoleCanary
+}
+
+// roles puts the stable role on, where stable is asked for, or the other roles. Pods join the stable Service before
+// others leave it.
+func (d *draft) roles(stable bool) {
+	for i := range d.ReplicaSets {
+		rs := &d.ReplicaSets[i]
+		role := d.roleOf(rs.Revision)
+		if (role == v1alpha1.RoleStable) != stable {
+			continue
+		}
+		var pods []string
+		for _, p := range d.Pods {
+			if p.Revision == rs.Revision && p.Role != role {
+				pods = append(pods, p.Name)
+			}
+		}
+		template := rs.Role != role && (rs.Wanted > 0 || rs.Current > 0 || role != v1alpha1.RolePrevious)
+		if template || len(pods) > 0 {
+			d.do(SetRole{Revision: rs.Revision, Role: role, Template: template, Pods: pods, Why: d.roleWhy(role)})
+		}
+	}
+}
+
+func (d *draft) roleWhy(role v1alpha1.Role) string {
+	switch role {
+	case v1alpha1.RoleStable:
+		return "its pods belong to the stable Service"
+	case v1alpha1.RoleCanary:
+		return "its pods are on trial"
+	}
+	return "its pods are out of service"
+}
+
+// ensureStableRole adds the role to the selector of the stable Service once every stable pod carries it, and again if
+// somebody takes it out.
+func (d *draft) ensureStableRole() {
+	if d.s.Stable == nil || !d.Stable.Exists || d.Stable.Role == string(v1alpha1.RoleStable) {
+		return
+	}
+	rs := d.replicaSet(d.s.Stable.Revision)
+	if rs == nil || rs.Role != v1alpha1.RoleStable || d.available(rs.Revision) == 0 && d.replicas() > 0 {
+		return
+	}
+	for _, p := range d.Pods {
+		if p.Revision == rs.Revision && p.Role != v1alpha1.RoleStable {
+			return
+		}
+	}
+	d.do(AddStableRole{Why: "canary pods must not join it"})
+}
+
+// replicaSets makes the ReplicaSet of the attempt's revision, and of the stable one where the template is still its.
+func (d *draft) replicaSets() {
+	if d.replicaSet(d.Revision) != nil {
+		return
+	}
+	a := d.s.Attempt
+	switch {
+	case a != nil && a.Verdict == nil && a.Revision == d.Revision:
+		d.do(CreateReplicaSet{Revision: d.Revision, Replicas: d.canaryTarget(), Role: d.roleOf(d.Revision), Why: fmt.Sprintf("attempt %d", a.Number)})
+	case d.Revision == revisionOf(d.s.Stable):
+		d.do(CreateReplicaSet{Revision: d.Revision, Replicas: d.replicas(), Role: v1alpha1.RoleStable, Why: "the stable ReplicaSet is gone"})
+	}
+}
+
+// pointCanary makes the canary Service select the attempt's revision while it is tried, and stable pods while it is
+// taken back. It is pointed at another revision only while no route sends traffic to it.
+func (d *draft) pointCanary() {
+	a := d.s.Attempt
+	if a == nil || a.Stage == v1alpha1.StageInitial || a.Stage == v1alpha1.StageBaking || !d.Stable.Exists || d.Canary.Exists && !d.Canary.Ours {
+		return
+	}
+	if a.Verdict != nil {
+		if d.Canary.Exists && d.Canary.Role != string(v1alpha1.RoleStable) {
+			d.do(PointCanary{Why: "whoever still reaches it gets stable pods"})
+		}
+		return
+	}
+	if d.Canary.Exists && d.Canary.Revision == a.Revision && d.Canary.PortsMatch {
+		return
+	}
+	if d.Canary.Exists && d.Canary.Revision != a.Revision && d.liveWeight() > 0 {
+		return
+	}
+	d.do(PointCanary{Revision: a.Revision, Why: fmt.Sprintf("attempt %d", a.Number)})
+}
+
+// scales brings every ReplicaSet to its size. Stable has all its pods at every moment (T5), and pods that traffic may
+// still reach are not taken away (T4).
+func (d *draft) scales() {
+	for i := range d.ReplicaSets {
+		rs := &d.ReplicaSets[i]
+		want, why := d.size(rs)
+		if want != rs.Wanted {
+			d.do(Scale{Revision: rs.Revision, From: rs.Wanted, To: want, Why: why})
+		}
+	}
+}
+
+func (d *draft) size(rs *ReplicaSet) (int32, string) {
+	a := d.s.Attempt
+	switch {
+	case rs.Revision == revisionOf(d.s.Stable):
+		return d.replicas(), "stable carries all of the traffic whenever it must"
+	case a != nil && rs.Revision == a.Revision:
+		return d.attemptSize(rs)
+	case rs.Revision == revisionOf(d.s.Previous):
+		if a != nil && a.Stage == v1alpha1.StageBaking {
+			return max(rs.Wanted, d.replicas()), "kept warm for the bake"
+		}
+		return rs.Wanted, ""
+	}
+	return 0, "no traffic reaches it"
+}
+
+func (d *draft) attemptSize(rs *ReplicaSet) (int32, string) {
+	a := d.s.Attempt
+	if a.Verdict != nil {
+		return rs.Wanted, "" // until no traffic can reach it
+	}
+	want := d.canaryTarget()
+	if want < rs.Wanted && (a.ConfirmedAt == nil || d.liveWeight() > a.Weight) {
+		return rs.Wanted, "" // the lower weight is not confirmed yet
+	}
+	return want, fmt.Sprintf("attempt %d, stage %s", a.Number, a.Stage)
+}
+
+// runs starts the analysis once traffic is confirmed, and stops what is no longer asked.
+func (d *draft) runs() {
+	wanted := map[string]bool{}
+	if a := d.s.Attempt; a != nil && a.Verdict == nil && a.Stage != v1alpha1.StageInitial {
+		d.wantRuns(wanted)
+	}
+	for _, name := range sortedNames(d.Runs) {
+		if run := d.Runs[name]; !wanted[name] && run.Spec.State != v1alpha1.RunStopped {
+			d.do(StopRun{Name: name, Why: "nothing waits for it any more"})
+		}
+	}
+}
+
+func (d *draft) wantRuns(wanted map[string]bool) {
+	a := d.s.Attempt
+	if d.Rollout.Spec.Analysis != nil {
+		wanted[d.backgroundName()] = true
+		exposed := a.Stage != v1alpha1.StageStepping || a.ConfirmedAt != nil && a.Weight > 0
+		if d.Runs[d.backgroundName()] == nil && exposed && d.AnalysisProblem == "" {
+			d.do(StartRun{Name: d.backgroundName(), Step: -1, Why: fmt.Sprintf("attempt %d is exposed", a.Number)})
+		}
+	}
+	if a.Stage == v1alpha1.StageStepping && d.step(a.Step).Checks != nil {
+		wanted[d.checksName()] = true
+		if d.Runs[d.checksName()] == nil && a.ConfirmedAt != nil && d.AnalysisProblem == "" {
+			d.do(StartRun{Name: d.checksName(), Step: a.Step, Why: "checks of step " + a.StepName})
+		}
+	}
+}
+
+func sortedNames(runs map[string]*v1alpha1.AnalysisRun) []string {
+	names := make([]string, 0, len(runs))
+	for n := range runs {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// tidy removes ReplicaSets beyond the history limit, and AnalysisRuns of attempts that left the history.
+func (d *draft) tidy() {
+	limit := 5
+	if l := d.Rollout.Spec.RevisionHistoryLimit; l != nil {
+		limit = int(*l)
+	}
+	var idle []ReplicaSet
+	for _, rs := range d.ReplicaSets {
+		inUse := rs.Revision == revisionOf(d.s.Stable) || rs.Revision == revisionOf(d.s.Previous) || rs.Revision == d.Revision ||
+			d.s.Attempt != nil && rs.Revision == d.s.Attempt.Revision
+		if !inUse && rs.Wanted == 0 && rs.Current == 0 {
+			idle = append(idle, rs)
+		}
+	}
+	slices.SortFunc(idle, func(a, b ReplicaSet) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Name, b.Name))
+	})
+	for _, rs := range idle[min(limit, len(idle)):] {
+		d.do(DeleteReplicaSet{Revision: rs.Revision, Why: "beyond revisionHistoryLimit"})
+	}
+	for _, name := range sortedNames(d.Runs) {
+		n, err := strconv.ParseInt(d.Runs[name].Labels[LabelAttempt], 10, 64)
+		if err == nil && n <= d.s.Attempts-maxHistory {
+			d.do(DeleteRun{Name: name, Why: "its attempt left the history"})
+		}
+	}
+}
+
+// release gives everything back before the Rollout goes: routes first, then the Services, then the finalizer. A gateway
+// that does not answer holds this up for progressDeadline at most.
+func (d *draft) release() {
+	if !slices.Contains(d.Rollout.Finalizers, v1alpha1.FinalizerRestore) {
+		return
+	}
+	d.plan.Urgent = true
+	a := d.s.Attempt
+	if a != nil && a.Verdict == nil && a.Stage != v1alpha1.StageInitial {
+		d.verdict(v1alpha1.Verdict{Outcome: v1alpha1.OutcomeSuperseded, Reason: "Deleted", Actor: ActorBelay, Message: "the Rollout is being deleted"})
+		d.plan.Store = true
+	}
+	d.roles(true)
+	d.routes("the Rollout is being deleted")
+	if a != nil && a.Verdict != nil {
+		d.pointCanary()
+		d.roles(false)
+		if !d.withdrawn() && !d.passed(a.StageSince, max(d.deadline(), d.settle())) {
+			d.s.BlockedBy = d.blocked
+			d.plan.Store = d.plan.Store || d.intentChanged()
+			return
+		}
+	}
+	if d.routesPlanned() {
+		return // looked at again once the route says so
+	}
+	if d.Stable.RoleAdded {
+		d.do(RemoveStableRole{Why: "the Rollout is being deleted"})
+	}
+	d.do(SetFinalizer{Why: "routes and Services are as they were before"})
+}
+
+func (d *draft) routesPlanned() bool {
+	return slices.ContainsFunc(d.plan.Actions, func(a Action) bool {
+		_, route := a.(PatchRoute)
+		return route
+	})
+}
