@@ -67,7 +67,7 @@ func mergedRecord(merged string, live *unstructured.Unstructured, owner string) 
 	for name, r := range next {
 		next[name] = r.rounded(last[name])
 	}
-	if len(next) == len(last) && next[owner].covers(last[owner]) && last[owner].covers(next[owner]) {
+	if last[owner].covers(next[owner]) {
 		next[owner] = last[owner]
 	}
 	return encode(next)
@@ -126,4 +126,3 @@ func MergeService(desired, live *unstructured.Unstructured) *unstructured.Unstru
 	out.SetAnnotations(annotations)
 	return out
 }
-

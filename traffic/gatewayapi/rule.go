@@ -66,8 +66,8 @@ func readRule(index int, content map[string]any, b backends) rule {
 	r.count = len(items)
 	for i, item := range items {
 		raw, ok := item.(map[string]any)
-		if !ok {
-			r.unreadable = fmt.Sprintf("%s: backendRefs[%d] is not an object", r, i)
+		if !ok || text(raw, "name") == "" {
+			r.unreadable = fmt.Sprintf("%s: backendRefs[%d] is not a reference with a name", r, i)
 			continue
 		}
 		weight, err := readWeight(raw)
