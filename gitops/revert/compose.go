@@ -1,0 +1,372 @@
+package revert
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"reflect"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/belay-delivery/belay/gitops/render"
+	"github.com/belay-delivery/belay/gitops/tree"
+	"github.com/belay-delivery/belay/internal/revision"
+)
+
+// Group is the API group of the workloads that revisions are computed for.
+const Group = "belay.dev"
+
+// Workload names a Rollout as rendered. An empty Namespace matches any.
+type Workload struct{ Namespace, Kind, Name string }
+
+func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.Name }
+
+// Input is what a revert is computed from.
+type Input struct {
+	// Head is the branch now; Good and Bad are the commits in which the workload
+	// had the good and (last) the bad revision.
+	Head, Good, Bad tree.Tree
+	// Path is the folder that declares the workload.
+	Path     string
+	Workload Workload
+	// GoodRevision and BadRevision are hashes of the pod template.
+	GoodRevision, BadRevision string
+}
+
+// Outcome is the kind of a Result.
+type Outcome string
+
+const (
+	// Changes means that the result's changes, committed on head, are the revert.
+	Changes Outcome = "Changes"
+	// AlreadyResolved means that head does not declare the bad revision.
+	AlreadyResolved Outcome = "AlreadyResolved"
+	// Conflict means that no change was proved safe: a person must look.
+	Conflict Outcome = "Conflict"
+)
+
+// Result is what to commit, or why there is nothing to commit.
+type Result struct {
+	Outcome Outcome
+	// Changes are the files to write (nil: delete), by path.
+	Changes map[string]*[]byte
+	// Files are the paths of Changes, sorted.
+	Files []string
+	// Why is one sentence for a person.
+	Why string
+}
+
+func conflict(format string, args ...any) Result {
+	return Result{Outcome: Conflict, Why: fmt.Sprintf(format, args...)}
+}
+
+// Compose computes the revert. An error means that the input itself is unusable
+// (a revision is missing, good and bad are the same); a state of Git that cannot
+// be reverted is a Conflict.
+func Compose(in Input) (Result, error) {
+	if err := in.check(); err != nil {
+		return Result{}, fmt.Errorf("composing revert of %s: %w", in.Workload, err)
+	}
+	head, err := see(in.Head, in)
+	if err != nil {
+		return conflict("head cannot be rendered: %v", err), nil
+	}
+	switch head.revision {
+	case "":
+		return Result{Outcome: AlreadyResolved, Why: "head no longer declares the workload in this folder"}, nil
+	case in.BadRevision:
+	default:
+		return Result{Outcome: AlreadyResolved, Why: fmt.Sprintf("head declares revision %s, not %s", head.revision, in.BadRevision)}, nil
+	}
+	for _, side := range []struct {
+		name, want string
+		tree       tree.Tree
+	}{{"known-good", in.GoodRevision, in.Good}, {"bad", in.BadRevision, in.Bad}} {
+		seen, err := see(side.tree, in)
+		if err != nil {
+			return conflict("the %s commit cannot be rendered: %v", side.name, err), nil
+		}
+		if seen.revision != side.want {
+			return conflict("the %s commit declares revision %q, not %s", side.name, seen.revision, side.want), nil
+		}
+	}
+	return newComposer(in, head).compose(), nil
+}
+
+func (in Input) check() error {
+	switch {
+	case in.Head == nil || in.Good == nil || in.Bad == nil:
+		return errors.New("a tree is missing")
+	case in.GoodRevision == "" || in.BadRevision == "":
+		return errors.New("a revision is missing")
+	case in.GoodRevision == in.BadRevision:
+		return errors.New("the good and the bad revision are the same")
+	case in.Workload.Name == "" || in.Workload.Kind == "":
+		return errors.New("the workload has no kind or no name")
+	}
+	_, err := tree.Clean(in.Path)
+	return err
+}
+
+// RevisionAt renders a folder and returns the workload's revision, "" when the
+// folder does not declare it.
+func RevisionAt(t tree.Tree, folder string, workload Workload) (string, error) {
+	seen, err := see(t, Input{Path: folder, Workload: workload})
+	return seen.revision, err
+}
+
+// sight is a rendered folder, with the workload apart from the others.
+type sight struct {
+	revision string
+	workload *render.Object
+	rest     map[string]any // the workload without its template
+	others   map[render.Key]map[string]any
+}
+
+func see(t tree.Tree, in Input) (sight, error) {
+	objects, err := render.Render(t, in.Path)
+	if err != nil {
+		return sight{}, err
+	}
+	seen := sight{others: map[render.Key]map[string]any{}}
+	for _, object := range objects {
+		if !in.Workload.is(object) {
+			seen.others[object.Key()] = object.Object
+			continue
+		}
+		if seen.workload != nil {
+			return sight{}, fmt.Errorf("%s is declared in more than one namespace", in.Workload)
+		}
+		seen.workload = &object
+		if err := seen.take(object.Unstructured); err != nil {
+			return sight{}, err
+		}
+	}
+	return seen, nil
+}
+
+func (w Workload) is(object render.Object) bool {
+	key := object.Key()
+	return key.Group == Group && key.Kind == w.Kind && key.Name == w.Name &&
+		(w.Namespace == "" || key.Namespace == "" || key.Namespace == w.Namespace)
+}
+
+func (s *sight) take(object *unstructured.Unstructured) error {
+	template, found, err := unstructured.NestedMap(object.Object, "spec", "template")
+	if err != nil || !found {
+		return fmt.Errorf("%s %s has no spec.template", object.GetKind(), object.GetName())
+	}
+	if s.revision, err = revision.HashMap(template); err != nil {
+		return err
+	}
+	s.rest = object.DeepCopy().Object
+	unstructured.RemoveNestedField(s.rest, "spec", "template")
+	return nil
+}
+
+// composer tries changes in order of preference and keeps the first proved one.
+type composer struct {
+	in       Input
+	head     sight
+	tried    []string
+	overlays []string
+}
+
+func newComposer(in Input, head sight) *composer { return &composer{in: in, head: head} }
+
+func (c *composer) compose() Result {
+	files, err := c.differing()
+	if err != nil {
+		return conflict("%v", err)
+	}
+	if len(files) == 0 {
+		return conflict("no file that declares the workload differs between the known-good and the bad commit")
+	}
+	if found := c.restore(files); found != nil {
+		return done(found, "restored as they were at the known-good commit")
+	}
+	found, err := c.splice(files)
+	if err != nil {
+		return conflict("%v", err)
+	}
+	if found != nil {
+		return done(found, "the fields that the bad revision changed were set back")
+	}
+	if len(c.tried) > 0 {
+		return conflict("%s", c.tried[len(c.tried)-1])
+	}
+	return conflict("no field of the workload could be traced to a file")
+}
+
+func done(changes map[string]*[]byte, why string) Result {
+	return Result{Outcome: Changes, Changes: changes, Files: slices.Sorted(maps.Keys(changes)), Why: why}
+}
+
+// differing lists the files that determine the workload and that are not the
+// same at good and at bad.
+func (c *composer) differing() ([]string, error) {
+	names := map[string]bool{}
+	for _, t := range []tree.Tree{c.in.Good, c.in.Bad, c.in.Head} {
+		files, err := c.determining(t)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range files {
+			names[name] = true
+		}
+	}
+	var files []string
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		good, _ := c.in.Good.BlobID(name)
+		bad, _ := c.in.Bad.BlobID(name)
+		if good != bad {
+			files = append(files, name)
+		}
+	}
+	return files, nil
+}
+
+func (c *composer) determining(t tree.Tree) ([]string, error) {
+	if render.IsKustomize(t, c.in.Path) {
+		return render.Reached(t, c.in.Path)
+	}
+	seen, err := see(t, c.in)
+	if err != nil || seen.workload == nil {
+		return nil, err
+	}
+	return []string{seen.workload.Origin.File}, nil
+}
+
+// restore tries whole files: each alone, then all that are untouched since bad.
+func (c *composer) restore(files []string) map[string]*[]byte {
+	all := map[string]*[]byte{}
+	for _, name := range files {
+		bad, _ := c.in.Bad.BlobID(name)
+		if head, _ := c.in.Head.BlobID(name); head != bad {
+			continue
+		}
+		content, err := readOptional(c.in.Good, name)
+		if err != nil {
+			continue
+		}
+		all[name] = content
+		if single := map[string]*[]byte{name: content}; c.proved(single) {
+			return single
+		}
+	}
+	if len(all) > 1 && c.proved(all) {
+		return all
+	}
+	return nil
+}
+
+func readOptional(t tree.Tree, name string) (*[]byte, error) {
+	if _, exists := t.BlobID(name); !exists {
+		return nil, nil
+	}
+	content, err := t.ReadFile(name)
+	return &content, err
+}
+
+func (c *composer) proved(changes map[string]*[]byte) bool {
+	err := c.prove(changes)
+	if err != nil {
+		c.tried = append(c.tried, err.Error())
+	}
+	return err == nil
+}
+
+// prove renders head with the changes and compares everything with head.
+func (c *composer) prove(changes map[string]*[]byte) error {
+	after := tree.Overlay(c.in.Head, changes)
+	seen, err := see(after, c.in)
+	if err != nil {
+		return fmt.Errorf("with the revert the folder no longer renders: %w", err)
+	}
+	switch {
+	case seen.revision != c.in.GoodRevision:
+		return fmt.Errorf("with the revert the workload would be revision %q, not %s: other commits changed its template too",
+			seen.revision, c.in.GoodRevision)
+	case !reflect.DeepEqual(seen.rest, c.head.rest):
+		return errors.New("the revert would also change fields of the workload outside its pod template")
+	}
+	for key, object := range c.head.others {
+		if !reflect.DeepEqual(object, seen.others[key]) {
+			return fmt.Errorf("the revert would also change %s", key)
+		}
+	}
+	for key := range seen.others {
+		if _, existed := c.head.others[key]; !existed {
+			return fmt.Errorf("the revert would also add %s", key)
+		}
+	}
+	return c.proveElsewhere(changes, after)
+}
+
+// maxFiles bounds the search for other kustomizations in a repository.
+const maxFiles = 100_000
+
+// proveElsewhere renders every other kustomization of the repository that reads
+// one of the changed files: a base shared with another environment must not
+// carry the revert there.
+func (c *composer) proveElsewhere(changes map[string]*[]byte, after tree.Tree) error {
+	if c.overlays == nil {
+		folders, err := kustomizations(c.in.Head, c.in.Path)
+		if err != nil {
+			return err
+		}
+		c.overlays = folders
+	}
+	for _, folder := range c.overlays {
+		if !reads(c.in.Head, folder, changes) && !reads(after, folder, changes) {
+			continue
+		}
+		before, errBefore := render.Render(c.in.Head, folder)
+		now, errAfter := render.Render(after, folder)
+		if errBefore != nil && errAfter != nil {
+			continue
+		}
+		if errBefore != nil || errAfter != nil || render.Digest(before) != render.Digest(now) {
+			return fmt.Errorf("the revert would also change folder %s, which shares a file with this one", folder)
+		}
+	}
+	return nil
+}
+
+func reads(t tree.Tree, folder string, changes map[string]*[]byte) bool {
+	files, err := render.Reached(t, folder)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(files, func(name string) bool { _, changed := changes[name]; return changed })
+}
+
+// kustomizations lists the folders with a kustomization, but for one and for
+// those that it is made of.
+func kustomizations(t tree.Tree, except string) ([]string, error) {
+	own := map[string]bool{path.Clean(except): true}
+	if files, err := render.Reached(t, except); err == nil {
+		for _, name := range files {
+			own[path.Dir(name)] = true
+		}
+	}
+	folders := []string{}
+	err := tree.Walk(t, "", maxFiles, func(name string, _ tree.Entry) error {
+		dir := path.Dir(name)
+		if isKustomization(name) && !own[dir] {
+			folders = append(folders, dir)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for other folders that share files: %w", err)
+	}
+	return folders, nil
+}
+
+func isKustomization(name string) bool {
+	base := path.Base(name)
+	return base == "kustomization.yaml" || base == "kustomization.yml" || base == "Kustomization"
+}

@@ -1,0 +1,29 @@
+// Package revert computes, purely, the change of files that takes one workload's
+// pod template in Git back to a known-good revision, and the message, identity
+// and trailers of the commit that carries it.
+//
+// Invariants (G1, G3 of the design): a result of kind Changes has been proved by
+// rendering the head with the changes laid over it: this workload's template has
+// the good revision; everything else of this workload, every other object of the
+// folder, and the rendering of every other kustomization that reads a changed
+// file are as they were at head. Anything that cannot be proved is a Conflict,
+// never a wrong commit. A head that no longer declares the bad revision is
+// AlreadyResolved, which makes a repeated revert harmless.
+//
+// Algorithm. The files considered are those that determine the workload and that
+// differ between good and bad. First, files untouched between bad and head are
+// restored byte for byte, singly and then together. If no such restore can be
+// proved (a later edit, a second workload in the file, an unrelated field changed
+// by the same commit), good, bad and head are merged field by field below
+// spec.template, in the images and patches of kustomizations and in patch files:
+// where good and bad differ and head still says bad, good's own source text is
+// spliced into head's bytes at the positions the YAML parser reports; nothing is
+// re-encoded, so comments, quotes, line endings, flow style, block scalars and
+// other documents stay. Where head says neither, it is a Conflict.
+//
+// What is left alone: ConfigMaps and Secrets that the template refers to. Their
+// content is not part of a revision, so a bad change in them is not taken back
+// here; where kustomize generates them with a hash in their name, the name in the
+// template decides, and a template that asks for a name which head no longer
+// generates is a Conflict.
+package revert
