@@ -1,0 +1,193 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/controllers/rollout/planner"
+)
+
+// again is how soon a Rollout is looked at after something was written: what was written must first be seen.
+const again = 50 * time.Millisecond
+
+// routeKind is the kind of route that is split.
+var routeKind = schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "HTTPRoute"}
+
+// Reconciler brings Rollouts forward, and back.
+type Reconciler struct {
+	// Client reads from caches and writes.
+	Client client.Client
+	// Reader reads from the API server.
+	Reader client.Reader
+	Scheme *runtime.Scheme
+	Clock  clock.PassiveClock
+	// Recorder tells events.
+	Recorder events.EventRecorder
+}
+
+// Options of the controller.
+type Options struct {
+	// MaxConcurrentReconciles is how many Rollouts are worked on at once. Default 8.
+	MaxConcurrentReconciles int
+}
+
+// SetupWithManager registers the controller and its watches.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
+	if o.MaxConcurrentReconciles == 0 {
+		o.MaxConcurrentReconciles = 8
+	}
+	route := &unstructured.Unstructured{}
+	route.SetGroupVersionKind(routeKind)
+	err := ctrl.NewControllerManagedBy(mgr).Named("rollout").
+		For(&v1alpha1.Rollout{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Owns(&appsv1.ReplicaSet{}).
+		Owns(&v1alpha1.AnalysisRun{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(rolloutOfPod)).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesService))).
+		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesSlice))).
+		Watches(route, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesRoute))).
+		Watches(&v1alpha1.AnalysisTemplate{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesTemplate))).
+		Watches(&v1alpha1.Decision{}, handler.EnqueueRequestsFromMapFunc(rolloutOfDecision)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles,
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 15*time.Second)}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("setting up the Rollout controller: %w", err)
+	}
+	return nil
+}
+
+// Reconcile looks at one Rollout once.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	rollout := &v1alpha1.Rollout{}
+	if err := r.Reader.Get(ctx, req.NamespacedName, rollout); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	observed, err := r.gather(ctx, rollout)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("gathering: %w", err)
+	}
+	plan := planner.Make(observed)
+	work := &work{Reconciler: r, rollout: rollout, plan: plan, observed: observed}
+	wrote, err := work.carryOut(ctx)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: nextLook(observed.Now, plan.NextLook, wrote)}, nil
+}
+
+func nextLook(now, next time.Time, wrote bool) time.Duration {
+	switch {
+	case wrote:
+		return again
+	case next.IsZero():
+		return 0
+	}
+	return max(next.Sub(now), again)
+}
+
+// rolloutOfPod finds the Rollout by the name of the ReplicaSet that owns the pod: <rollout>-<revision>.
+func rolloutOfPod(_ context.Context, o client.Object) []reconcile.Request {
+	revision := o.GetLabels()[v1alpha1.LabelRevision]
+	for _, owner := range o.GetOwnerReferences() {
+		if name, ok := strings.CutSuffix(owner.Name, "-"+revision); ok && owner.Kind == "ReplicaSet" && revision != "" {
+			return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+		}
+	}
+	return nil
+}
+
+func rolloutOfDecision(_ context.Context, o client.Object) []reconcile.Request {
+	d, ok := o.(*v1alpha1.Decision)
+	if !ok || d.Status.Result != "" || d.Spec.Subject.Kind != "Rollout" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: d.Namespace, Name: d.Spec.Subject.Name}}}
+}
+
+// rolloutsThat maps an object to the Rollouts of its namespace that use it.
+func (r *Reconciler) rolloutsThat(use func(*v1alpha1.Rollout, client.Object) bool) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		var list v1alpha1.RolloutList
+		if err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace())); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "Listing Rollouts that use an object", "object", client.ObjectKeyFromObject(o))
+			return nil
+		}
+		var out []reconcile.Request
+		for i := range list.Items {
+			if use(&list.Items[i], o) {
+				out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+			}
+		}
+		return out
+	}
+}
+
+func usesService(r *v1alpha1.Rollout, o client.Object) bool {
+	return o.GetName() == r.Spec.Traffic.StableService || o.GetName() == canaryService(r)
+}
+
+func usesSlice(r *v1alpha1.Rollout, o client.Object) bool {
+	name := o.GetLabels()[discoveryv1.LabelServiceName]
+	return name == r.Spec.Traffic.StableService || name == canaryService(r)
+}
+
+func usesRoute(r *v1alpha1.Rollout, o client.Object) bool {
+	for _, ref := range r.Spec.Traffic.Routes {
+		if ref.Name == o.GetName() {
+			return true
+		}
+	}
+	return false
+}
+
+func usesTemplate(r *v1alpha1.Rollout, o client.Object) bool {
+	refs := []*v1alpha1.AnalysisReference{r.Spec.Analysis}
+	for _, s := range r.Spec.Strategy.Canary.Steps {
+		refs = append(refs, s.Checks)
+	}
+	for _, ref := range refs {
+		if ref == nil {
+			continue
+		}
+		for _, t := range ref.Templates {
+			if t.Name == o.GetName() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// canaryService is the name of the canary Service.
+func canaryService(r *v1alpha1.Rollout) string {
+	if n := r.Spec.Traffic.CanaryService; n != "" {
+		return n
+	}
+	return r.Spec.Traffic.StableService + "-canary"
+}
+
+// errStale says that the Rollout changed after the plan was made.
+var errStale = errors.New("the Rollout changed meanwhile")
