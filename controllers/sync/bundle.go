@@ -1,0 +1,215 @@
+package sync
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/gitops/git"
+	"github.com/belay-delivery/belay/gitops/render"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
+)
+
+const (
+	groupCRD   = "apiextensions.k8s.io"
+	kindCRD    = "CustomResourceDefinition"
+	groupRoute = "gateway.networking.k8s.io"
+	// maxObjects is what fits into status.inventory.
+	maxObjects = 2000
+)
+
+// The stages in which a bundle is applied; pruning goes through them backwards.
+const (
+	stageCRD = iota
+	stageNamespace
+	stageRest
+	stageWebhook
+	stages
+)
+
+// scopes says whether objects of a kind live in namespaces; an unknown kind is meta.NoKindMatchError.
+type scopes func(schema.GroupKind) (bool, error)
+
+// renderBundle turns a folder of a commit into objects; nothing at all is never taken for a wish to have nothing.
+func renderBundle(tree git.Tree, path string) ([]render.Object, error) {
+	objects, err := render.Render(tree, path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &failure{reason: ReasonPathNotFound, message: fmt.Sprintf("path %q: %v", path, err), stalled: true}
+	case err != nil:
+		return nil, &failure{reason: ReasonRenderFailed, message: err.Error(), stalled: true}
+	case len(objects) == 0:
+		return nil, &failure{reason: ReasonEmptyBundle, stalled: true,
+			message: fmt.Sprintf("path %q renders to no objects: nothing is changed; to remove everything delete the Sync", path)}
+	case len(objects) > maxObjects:
+		return nil, &failure{reason: ReasonTooLarge, stalled: true,
+			message: fmt.Sprintf("path %q renders to %d objects, more than the %d a Sync can keep account of", path, len(objects), maxObjects)}
+	}
+	return objects, nil
+}
+
+// Item is one object of the bundle.
+type Item struct {
+	Entry v1alpha1.InventoryEntry
+	// File of the repository that declares it.
+	File string
+	// Desired is what is applied.
+	Desired *unstructured.Unstructured
+	// Live is what is there; nil: nothing.
+	Live *unstructured.Unstructured
+	// Dry is what the API server would make of Desired; nil with a Fault.
+	Dry *unstructured.Unstructured
+	// Fault is why the object could not be tried.
+	Fault *Fault
+}
+
+// Fault is why an object could not be tried.
+type Fault struct {
+	Message string
+	// Denied: the API server refuses it, and will again; otherwise trying failed.
+	Denied bool
+	// Missing: its kind or its namespace does not exist.
+	Missing bool
+}
+
+// prepare completes rendered objects: a namespace where they need one, the Sync's label, no foreign bookkeeping.
+func prepare(sync *v1alpha1.Sync, objects []render.Object, known scopes) ([]*Item, error) {
+	declared := declaredScopes(objects)
+	seen := map[v1alpha1.InventoryEntry]string{}
+	var items []*Item
+	for _, object := range objects {
+		item := &Item{Desired: object.DeepCopy(), File: object.Origin.File}
+		gvk := item.Desired.GroupVersionKind()
+		namespaced, err := known(gvk.GroupKind())
+		if scope, found := declared[gvk.GroupKind()]; meta.IsNoMatchError(err) && found {
+			namespaced, err = scope, nil
+		}
+		switch {
+		case meta.IsNoMatchError(err):
+			item.Fault = &Fault{Denied: true, Missing: true,
+				Message: fmt.Sprintf("kind %s is known neither to the API server nor to this bundle", gvk.GroupKind())}
+		case err != nil:
+			return nil, fmt.Errorf("looking up kind %s: %w", gvk.GroupKind(), err)
+		}
+		complete(item.Desired, sync, namespaced)
+		item.Entry = entryOf(item.Desired)
+		if other, twice := seen[item.Entry]; twice {
+			return nil, &failure{reason: ReasonRenderFailed, stalled: true,
+				message: fmt.Sprintf("%s is declared twice: in %s and in %s", name(item.Entry), other, item.File)}
+		}
+		seen[item.Entry] = item.File
+		items = append(items, item)
+	}
+	slices.SortStableFunc(items, func(a, b *Item) int { return stage(a.Entry) - stage(b.Entry) })
+	return items, nil
+}
+
+func complete(u *unstructured.Unstructured, sync *v1alpha1.Sync, namespaced bool) {
+	switch {
+	case !namespaced:
+		u.SetNamespace("")
+	case u.GetNamespace() == "":
+		u.SetNamespace(sync.Namespace)
+	}
+	labels := u.GetLabels()
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	labels[v1alpha1.LabelSync] = sync.Name
+	u.SetLabels(labels)
+	for _, field := range []string{"managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"} {
+		unstructured.RemoveNestedField(u.Object, "metadata", field)
+	}
+	unstructured.RemoveNestedField(u.Object, "status")
+	if isRollout(u) {
+		unstructured.RemoveNestedField(u.Object, "metadata", "annotations", v1alpha1.AnnotationCommit)
+	}
+}
+
+// declaredScopes are the scopes of the kinds that the bundle itself defines.
+func declaredScopes(objects []render.Object) map[schema.GroupKind]bool {
+	found := map[schema.GroupKind]bool{}
+	for _, object := range objects {
+		if kind, ok := defines(object.Unstructured); ok {
+			scope, _, _ := unstructured.NestedString(object.Object, "spec", "scope")
+			found[kind] = scope == "Namespaced"
+		}
+	}
+	return found
+}
+
+// defines is the kind that a CustomResourceDefinition defines.
+func defines(u *unstructured.Unstructured) (schema.GroupKind, bool) {
+	if u.GroupVersionKind().GroupKind() != (schema.GroupKind{Group: groupCRD, Kind: kindCRD}) {
+		return schema.GroupKind{}, false
+	}
+	group, _, _ := unstructured.NestedString(u.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(u.Object, "spec", "names", "kind")
+	return schema.GroupKind{Group: group, Kind: kind}, true
+}
+
+// combine is desired with what Belay has added to the live object for a while: a Rollout's split of the traffic, the
+// role in a Service's selector, the commit on a Rollout.
+func combine(desired, live *unstructured.Unstructured) *unstructured.Unstructured {
+	switch gk := desired.GroupVersionKind().GroupKind(); {
+	case live == nil:
+		return desired
+	case gk.Group == groupRoute && gk.Kind != "Gateway" && gk.Kind != "GatewayClass":
+		return pinned(gatewayapi.Merge(desired, live), live)
+	case gk == schema.GroupKind{Kind: "Service"}:
+		return pinned(gatewayapi.MergeService(desired, live), live)
+	case isRollout(desired):
+		if commit, has := live.GetAnnotations()[v1alpha1.AnnotationCommit]; has {
+			return stamped(desired, commit)
+		}
+	}
+	return desired
+}
+
+// pinned makes the API server refuse the write if the live object is another one by then.
+func pinned(u, live *unstructured.Unstructured) *unstructured.Unstructured {
+	u.SetResourceVersion(live.GetResourceVersion())
+	return u
+}
+
+func stamped(u *unstructured.Unstructured, commit string) *unstructured.Unstructured {
+	out := u.DeepCopy()
+	annotations := out.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[v1alpha1.AnnotationCommit] = commit
+	out.SetAnnotations(annotations)
+	return out
+}
+
+func isRollout(u *unstructured.Unstructured) bool {
+	return u.GroupVersionKind().GroupKind() == schema.GroupKind{Group: v1alpha1.GroupVersion.Group, Kind: "Rollout"}
+}
+
+func entryOf(u *unstructured.Unstructured) v1alpha1.InventoryEntry {
+	gvk := u.GroupVersionKind()
+	return v1alpha1.InventoryEntry{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind, Namespace: u.GetNamespace(), Name: u.GetName()}
+}
+
+func name(e v1alpha1.InventoryEntry) string {
+	return render.Key{Group: e.Group, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}.String()
+}
+
+func stage(e v1alpha1.InventoryEntry) int {
+	switch {
+	case e.Group == groupCRD && e.Kind == kindCRD:
+		return stageCRD
+	case e.Group == "" && e.Kind == "Namespace":
+		return stageNamespace
+	case e.Group == "admissionregistration.k8s.io":
+		return stageWebhook
+	}
+	return stageRest
+}

@@ -1,0 +1,290 @@
+package sync
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	stdsync "sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/controllers/repository"
+	"github.com/belay-delivery/belay/gitops/render"
+)
+
+// Reconciler applies Syncs.
+type Reconciler struct {
+	// Client reads and writes Syncs and Repositories only.
+	Client client.Client
+	// Reader reads Namespaces past any cache.
+	Reader client.Reader
+	// Config is impersonated from: objects are read and written as the Sync's ServiceAccount.
+	Config   *rest.Config
+	Source   *repository.Source
+	Recorder events.EventRecorder
+	// Now is the clock; nil is the wall clock.
+	Now func() time.Time
+
+	accounts accounts
+	checked  stdsync.Map // UID of a Sync: when its objects were last compared
+}
+
+// Options are the settings of the controller.
+type Options struct {
+	// MaxConcurrent is how many Syncs are reconciled at once. Default 4.
+	MaxConcurrent int
+}
+
+// SetupWithManager registers the controller.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, options Options) error {
+	err := ctrl.NewControllerManagedBy(mgr).
+		Named("sync").
+		For(&v1alpha1.Sync{}, builder.WithPredicates(repository.Asked())).
+		Watches(&v1alpha1.Repository{}, handler.EnqueueRequestsFromMapFunc(r.syncsOf), builder.WithPredicates(moved())).
+		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(options.MaxConcurrent, 4)}).
+		Complete(r)
+	if err != nil {
+		return fmt.Errorf("setting up the sync controller: %w", err)
+	}
+	return nil
+}
+
+// moved lets pass a Repository that appears, whose branch moved, or that is read in another way.
+func moved() predicate.Predicate {
+	return predicate.Funcs{
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*v1alpha1.Repository)
+			after, both := e.ObjectNew.(*v1alpha1.Repository)
+			return ok && both && (before.Status.Commit != after.Status.Commit || before.Generation != after.Generation)
+		},
+	}
+}
+
+func (r *Reconciler) syncsOf(ctx context.Context, repo client.Object) []reconcile.Request {
+	var syncs v1alpha1.SyncList
+	if err := r.Client.List(ctx, &syncs, client.InNamespace(repo.GetNamespace())); err != nil {
+		return nil // a cache that cannot be read is a process that is ending
+	}
+	var requests []reconcile.Request
+	for i := range syncs.Items {
+		if syncs.Items[i].Spec.Repository == repo.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&syncs.Items[i])})
+		}
+	}
+	return requests
+}
+
+// Reconcile brings one Sync's objects to what Git says.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	var sync v1alpha1.Sync
+	if err := r.Client.Get(ctx, request.NamespacedName, &sync); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !sync.DeletionTimestamp.IsZero() {
+		return r.finalize(ctx, &sync)
+	}
+	if err := r.ensureFinalizer(ctx, &sync); err != nil {
+		return ctrl.Result{}, err
+	}
+	if sync.Spec.Suspend {
+		return r.report(ctx, &sync, result{}, &failure{reason: ReasonSuspended, message: "suspended: nothing is written"})
+	}
+	done, err := r.bring(ctx, &sync)
+	return r.report(ctx, &sync, done, err)
+}
+
+// ensureFinalizer keeps the finalizer exactly while there would be something to prune.
+func (r *Reconciler) ensureFinalizer(ctx context.Context, sync *v1alpha1.Sync) error {
+	base := sync.DeepCopy()
+	change := controllerutil.RemoveFinalizer
+	if sync.Spec.Prune == v1alpha1.PruneEnabled {
+		change = controllerutil.AddFinalizer
+	}
+	if !change(sync, v1alpha1.FinalizerPrune) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, sync, patch); err != nil {
+		return fmt.Errorf("writing finalizer: %w", client.IgnoreNotFound(err))
+	}
+	return nil
+}
+
+// bring does one round: gather, plan, apply.
+func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, error) {
+	repo, err := r.repositoryOf(ctx, sync)
+	if err != nil {
+		return result{}, err
+	}
+	done := result{commit: repo.Status.Commit, digest: sync.Status.AppliedDigest}
+	fresh := r.fresh(sync)
+	if fresh && sync.Status.AppliedCommit == done.commit {
+		return done, nil
+	}
+	tree, err := r.Source.Checkout(ctx, repo, done.commit)
+	if err != nil {
+		p := repository.Explain(err)
+		return done, &failure{reason: ReasonFetchFailed, message: fmt.Sprintf("Repository %q: %s", repo.Name, p.Error()), cause: err}
+	}
+	objects, err := renderBundle(tree, sync.Spec.Path)
+	if err != nil {
+		return done, err
+	}
+	done.digest = render.Digest(objects)
+	if fresh && done.digest == sync.Status.AppliedDigest {
+		return done, nil // another commit with the same content
+	}
+	cluster, err := r.tenantOf(sync)
+	if err != nil {
+		return done, err
+	}
+	plan, err := r.examine(ctx, sync, cluster, observedBundle{commit: done.commit, objects: objects})
+	if err != nil {
+		return done, err
+	}
+	err = r.carryOut(ctx, sync, cluster, plan, &done)
+	done.checked = err == nil
+	return done, err
+}
+
+func (r *Reconciler) repositoryOf(ctx context.Context, sync *v1alpha1.Sync) (*v1alpha1.Repository, error) {
+	var repo v1alpha1.Repository
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: sync.Namespace, Name: sync.Spec.Repository}, &repo)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, &failure{reason: ReasonRepositoryNotFound, stalled: true,
+			message: fmt.Sprintf("Repository %q does not exist in this namespace", sync.Spec.Repository)}
+	case err != nil:
+		return nil, fmt.Errorf("reading Repository %q: %w", sync.Spec.Repository, err)
+	case repo.Status.Commit != "":
+		return &repo, nil
+	}
+	message := fmt.Sprintf("Repository %q has not been read yet", repo.Name)
+	if ready := v1alpha1.FindCondition(repo.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
+		message = fmt.Sprintf("Repository %q is not ready: %s", repo.Name, ready.Message)
+	}
+	return nil, &failure{reason: ReasonRepositoryNotReady, message: message}
+}
+
+// fresh says that the objects were compared with Git within the interval, with success, for this very spec.
+func (r *Reconciler) fresh(sync *v1alpha1.Sync) bool {
+	ready := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status == "True" && ready.ObservedGeneration == sync.Generation &&
+		sync.Status.Reconciled == sync.Annotations[v1alpha1.AnnotationReconcile] &&
+		r.sinceCheck(sync) < sync.Spec.Interval.Or(defaultInterval)
+}
+
+// sinceCheck is how long ago the objects were compared; after a restart, long ago.
+func (r *Reconciler) sinceCheck(sync *v1alpha1.Sync) time.Duration {
+	at, known := r.checked.Load(sync.UID)
+	checked, ok := at.(time.Time)
+	if !known || !ok {
+		return 24 * time.Hour * 365
+	}
+	return r.now().Sub(checked)
+}
+
+func (r *Reconciler) tenantOf(sync *v1alpha1.Sync) (tenant, error) {
+	account := client.ObjectKey{Namespace: sync.Namespace, Name: sync.Spec.ServiceAccountName}
+	as, err := r.accounts.as(r.Config, r.Client.RESTMapper(), account)
+	return tenant{client: as, label: sync.Name}, err
+}
+
+// observedBundle is a rendered folder and the commit it is of.
+type observedBundle struct {
+	commit  string
+	objects []render.Object
+}
+
+func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, bundle observedBundle) (Plan, error) {
+	items, err := prepare(sync, bundle.objects, r.namespaced)
+	if err != nil {
+		return Plan{}, err
+	}
+	for _, item := range items {
+		if err := cluster.examine(ctx, item); err != nil {
+			return Plan{}, err
+		}
+	}
+	plan := MakePlan(sync, bundle.commit, items)
+	if plan.Refused != nil {
+		return Plan{}, plan.Refused
+	}
+	return plan, nil
+}
+
+func (r *Reconciler) namespaced(kind schema.GroupKind) (bool, error) {
+	mapping, err := r.Client.RESTMapper().RESTMapping(kind)
+	if err != nil {
+		return false, err
+	}
+	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
+}
+
+// carryOut does what the plan says, in its order, and stops at the first failure; done says how far it came.
+func (r *Reconciler) carryOut(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, plan Plan, done *result) error {
+	if err := r.writeInventory(ctx, sync, plan.Inventory); err != nil {
+		return err
+	}
+	for level, items := range plan.Apply {
+		for _, item := range items {
+			if _, err := cluster.apply(ctx, item.Desired); err != nil {
+				return applyFailed(item, err)
+			}
+			done.applied = append(done.applied, name(item.Entry))
+		}
+		if level == stageCRD && plan.Define {
+			if err := cluster.established(ctx, items); err != nil {
+				return &failure{reason: ReasonApplyFailed, message: err.Error(), cause: err}
+			}
+		}
+	}
+	for _, entry := range plan.Prune {
+		gone, err := cluster.prune(ctx, entry)
+		if err != nil {
+			return &failure{reason: ReasonPruneFailed, message: err.Error(), cause: err}
+		}
+		if gone {
+			done.pruned = append(done.pruned, name(entry))
+		}
+	}
+	return r.writeInventory(ctx, sync, plan.Final)
+}
+
+func applyFailed(item *Item, err error) error {
+	return &failure{reason: ReasonApplyFailed, cause: err,
+		message: fmt.Sprintf("applying %s (%s): %v", name(item.Entry), item.File, err)}
+}
+
+// writeInventory writes the inventory where it is not already that.
+func (r *Reconciler) writeInventory(ctx context.Context, sync *v1alpha1.Sync, inventory []v1alpha1.InventoryEntry) error {
+	next := sync.Status.DeepCopy()
+	next.Inventory = inventory
+	return r.writeStatus(ctx, sync, next)
+}
+
+func (r *Reconciler) forget(uid types.UID) { r.checked.Delete(uid) }
+
+func (r *Reconciler) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
