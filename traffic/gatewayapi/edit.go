@@ -113,6 +113,23 @@ func restoreRule(r rule, o entry) []edit {
 	return edits
 }
 
+// lowerRule moves the weight of every canary reference to stable, whatever else
+// the rule says, and then drops the reference if drop is given.
+func lowerRule(r rule, drop func(reference) edit) []edit {
+	var edits []edit
+	if moved := sum(liveWeights(r.canary)); moved > 0 {
+		edits = r.stable[0].weigh(min(r.stable[0].value()+moved, maxWeight))
+	}
+	for _, ref := range r.canary {
+		if drop != nil {
+			edits = append(edits, drop(ref))
+		} else {
+			edits = append(edits, ref.weigh(0)...)
+		}
+	}
+	return edits
+}
+
 // planOrphan deals with a canary reference of ours in a rule that no longer
 // refers to the stable Service. If other backends can take the traffic it goes;
 // else it becomes the stable reference again, which the next look splits.

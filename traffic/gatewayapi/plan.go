@@ -169,7 +169,7 @@ func (p *plan) planRule(r rule, c context) (entry, bool) {
 	}
 	if r.unreadable != "" {
 		p.problem("%s", r.unreadable)
-		return entry{}, false
+		return p.leave(r, c)
 	}
 	present := p.split.Present && selected
 	if !present && c.entry == nil && !(c.ours && len(r.canary) > 0) {
@@ -184,10 +184,31 @@ func (p *plan) planRule(r rule, c context) (entry, bool) {
 		return entry{}, false
 	}
 	if !p.check(r, o, c) {
-		return entry{}, false
+		return p.leave(r, c)
 	}
 	p.edit(r, splitRule(r, o, p.split))
 	return o, true
+}
+
+// leave keeps the entry of a rule that cannot be split. It does no more than an
+// abort needs (the canary's weight goes to stable) or than a restoration needs
+// (our reference goes as well).
+func (p *plan) leave(r rule, c context) (entry, bool) {
+	listed := !c.ours
+	if c.entry != nil {
+		listed = c.entry.Listed
+	}
+	switch {
+	case !p.split.Present && !listed:
+		p.traces = p.traces || len(r.canary) > 0
+		p.edit(r, lowerRule(r, reference.drop))
+	case p.split.Present && p.split.Canary == 0:
+		p.edit(r, lowerRule(r, nil))
+	}
+	if c.entry == nil {
+		return entry{}, false
+	}
+	return *c.entry, true
 }
 
 // check reports why the rule cannot be split, and says whether it is to be left

@@ -292,3 +292,63 @@ func TestRestoreUnderOldNames(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A rule that can no longer be split is still brought down to 0, and what is
+// ours in it is still taken out.
+func TestAbortInSpiteOfProblems(t *testing.T) {
+	tests := []struct{ name, old, new string }{
+		{"another Rollout", `"belay.dev/split":"{`, `"belay.dev/split":"{\"a/b\":{\"namespace\":\"shop\",\"stable\":\"x\",\"canary\":\"y\",\"total\":1},`},
+		{"unreadable weight", `"name":"x","weight":2`, `"name":"x","weight":"2"`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			live := apply(t, simple(t, "{name: checkout, weight: 90}", "{name: x, weight: 10}"), checkout(50))
+			wantWeights(t, live, "checkout-canary=9 checkout=9 x=2")
+			live = mutate(t, live, test.old, test.new)
+			if _, err := Patch(live, checkout(60)); err == nil {
+				t.Error("a rule with a problem was split further")
+			}
+			patch, err := Patch(live, checkout(0))
+			if err != nil || patch == nil {
+				t.Fatalf("no abort: %v", err)
+			}
+			low := patched(t, live, patch)
+			if got := Inspect(low, checkout(0)); got.MaxCanary != 0 || got.Problem == "" {
+				t.Errorf("%+v", got)
+			}
+			if again, err := Patch(low, checkout(0)); again != nil || err != nil {
+				t.Errorf("a second write follows: %s, %v", again, err)
+			}
+			if got := weights(t, low, 0); !strings.HasPrefix(got, "checkout-canary=0 checkout=18 ") {
+				t.Errorf("lowered to %s", got)
+			}
+			if out := weights(t, heal(t, low, restored(checkout(0))), 0); strings.Contains(out, "canary") {
+				t.Errorf("restored to %s", out)
+			}
+		})
+	}
+}
+
+// A record that a user has edited into something else is as good as none.
+func TestUnsoundRecords(t *testing.T) {
+	rules := `"rules":[{"stable":[{"ref":"checkout","weight":4}]}]`
+	for _, value := range []string{
+		"", "null", "[]", "7", `{"shop/checkout":null}`, `{"shop/checkout":{}}`,
+		`{"shop/checkout":{"stable":"checkout","canary":"checkout-canary","weight":5,"total":0,` + rules + `}}`,
+		`{"shop/checkout":{"stable":"checkout","canary":"checkout-canary","weight":6,"total":5,` + rules + `}}`,
+		`{"shop/checkout":{"stable":"checkout","canary":"checkout-canary","weight":-1,"total":5,` + rules + `}}`,
+		`{"shop/checkout":{"stable":"checkout","canary":"checkout","weight":1,"total":5,` + rules + `}}`,
+		`{"shop/checkout":{"stable":"checkout","canary":"checkout-canary","weight":1,"total":5,"rules":[{}]}}`,
+		`{"shop/checkout":{"stable":"checkout","canary":"checkout-canary","weight":1,"total":5,"rules":[{"stable":[{"weight":-4}]}]}}`,
+		`{"shop/checkout":{"stable":"checkout","canary":"checkout-canary","weight":1,"total":5,"rules":[{"stable":[{"weight":1000001}]}]}}`,
+	} {
+		route := simple(t, "{name: checkout, weight: 3}", "{name: x, weight: 1}")
+		route.SetAnnotations(map[string]string{Annotation: value})
+		if v := Inspect(route, checkout(50)); v.Traces || v.Matches {
+			t.Errorf("%s: %+v", value, v)
+		}
+		route = apply(t, route, checkout(50))
+		wantWeights(t, route, "checkout-canary=3 checkout=3 x=2")
+		wantWeights(t, apply(t, route, restored(checkout(0))), "checkout=3 x=1")
+	}
+}
