@@ -1,0 +1,152 @@
+package analysis
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// The most that an AnalysisRun takes, as its schema says.
+const (
+	maxRunMetrics = 64
+	maxRunArgs    = 64
+)
+
+// Resolve merges the metrics of the templates that ref names, in the order of ref, and gives their arguments values:
+// from ref, else the template's default. The result is what an AnalysisRun's spec takes; arguments are sorted by name.
+//
+// It is an error, and names the template, when a template is missing, two templates name the same metric, an argument
+// has no value, ref gives an argument that no template declares, two templates disagree on the default of an argument
+// that ref does not give, or a query uses a placeholder that does not exist or an argument that its template does not
+// declare.
+func Resolve(templates []v1alpha1.AnalysisTemplate, ref v1alpha1.AnalysisReference) ([]v1alpha1.Metric, []v1alpha1.Argument, error) {
+	chosen, err := choose(templates, ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	args, err := resolveArgs(chosen, ref.Args)
+	if err != nil {
+		return nil, nil, err
+	}
+	metrics, err := mergeMetrics(chosen)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(metrics) > maxRunMetrics || len(args) > maxRunArgs {
+		return nil, nil, fmt.Errorf("the templates have %d metrics and %d arguments together: a run takes at most %d and %d",
+			len(metrics), len(args), maxRunMetrics, maxRunArgs)
+	}
+	return metrics, args, nil
+}
+
+func choose(templates []v1alpha1.AnalysisTemplate, ref v1alpha1.AnalysisReference) ([]v1alpha1.AnalysisTemplate, error) {
+	chosen := make([]v1alpha1.AnalysisTemplate, 0, len(ref.Templates))
+	for _, r := range ref.Templates {
+		i := slices.IndexFunc(templates, func(t v1alpha1.AnalysisTemplate) bool { return t.Name == r.Name })
+		if i < 0 {
+			return nil, fmt.Errorf("AnalysisTemplate %q does not exist", r.Name)
+		}
+		chosen = append(chosen, templates[i])
+	}
+	return chosen, nil
+}
+
+func mergeMetrics(templates []v1alpha1.AnalysisTemplate) ([]v1alpha1.Metric, error) {
+	owner := map[string]string{}
+	var metrics []v1alpha1.Metric
+	for _, t := range templates {
+		for _, m := range t.Spec.Metrics {
+			if other, taken := owner[m.Name]; taken {
+				return nil, fmt.Errorf("metric %q is in AnalysisTemplate %q and in AnalysisTemplate %q: a metric name may occur once", m.Name, other, t.Name)
+			}
+			owner[m.Name] = t.Name
+			if err := checkQuery(t, m); err != nil {
+				return nil, err
+			}
+			metrics = append(metrics, *m.DeepCopy())
+		}
+	}
+	return metrics, nil
+}
+
+// checkQuery refuses placeholders that can never be expanded, before anything is rolled out.
+func checkQuery(t v1alpha1.AnalysisTemplate, m v1alpha1.Metric) error {
+	parts, err := parseQuery(m.Threshold.Prometheus.Query)
+	if err != nil {
+		return fmt.Errorf("AnalysisTemplate %q, metric %q: %w", t.Name, m.Name, err)
+	}
+	for _, p := range parts {
+		if p.name == "" {
+			continue
+		}
+		if arg, isArg := strings.CutPrefix(p.name, argsPrefix); isArg && declares(t, arg) || isBuiltIn(p.name) {
+			continue
+		}
+		return fmt.Errorf("AnalysisTemplate %q, metric %q: %w", t.Name, m.Name, unknownPlaceholder(p.name, argNames(t.Spec.Args)))
+	}
+	return nil
+}
+
+func resolveArgs(templates []v1alpha1.AnalysisTemplate, given []v1alpha1.Argument) ([]v1alpha1.Argument, error) {
+	values := map[string]string{}
+	for _, a := range given {
+		if !slices.ContainsFunc(templates, func(t v1alpha1.AnalysisTemplate) bool { return declares(t, a.Name) }) {
+			return nil, fmt.Errorf("argument %q is not declared by %s", a.Name, templateNames(templates))
+		}
+		if a.Value != nil {
+			values[a.Name] = *a.Value
+		}
+	}
+	if err := addDefaults(values, templates); err != nil {
+		return nil, err
+	}
+	args := make([]v1alpha1.Argument, 0, len(values))
+	for name, value := range values {
+		args = append(args, v1alpha1.Argument{Name: name, Value: &value})
+	}
+	slices.SortFunc(args, func(a, b v1alpha1.Argument) int { return strings.Compare(a.Name, b.Name) })
+	return args, nil
+}
+
+// addDefaults puts the templates' defaults in for what was not given.
+func addDefaults(values map[string]string, templates []v1alpha1.AnalysisTemplate) error {
+	source := map[string]string{} // argument → template whose default it has
+	for _, t := range templates {
+		for _, a := range t.Spec.Args {
+			value, known := values[a.Name]
+			from, isDefault := source[a.Name]
+			switch {
+			case known && !isDefault: // given
+			case a.Value == nil:
+				return fmt.Errorf("AnalysisTemplate %q needs a value for its argument %q", t.Name, a.Name)
+			case known && value != *a.Value:
+				return fmt.Errorf("AnalysisTemplate %q and AnalysisTemplate %q have different defaults for argument %q: give it a value", from, t.Name, a.Name)
+			default:
+				values[a.Name], source[a.Name] = *a.Value, t.Name
+			}
+		}
+	}
+	return nil
+}
+
+func declares(t v1alpha1.AnalysisTemplate, arg string) bool {
+	return slices.ContainsFunc(t.Spec.Args, func(a v1alpha1.Argument) bool { return a.Name == arg })
+}
+
+func argNames(args []v1alpha1.Argument) []string {
+	names := make([]string, 0, len(args))
+	for _, a := range args {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+func templateNames(templates []v1alpha1.AnalysisTemplate) string {
+	names := make([]string, 0, len(templates))
+	for _, t := range templates {
+		names = append(names, fmt.Sprintf("AnalysisTemplate %q", t.Name))
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,142 @@
+package analysisrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/belay-delivery/belay/analysis"
+	"github.com/belay-delivery/belay/analysis/prometheus"
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// question is one metric's query, ready to be asked, or why it cannot be.
+type question struct {
+	metric string
+	query  string
+	config prometheus.Config
+	err    error
+	reason string // for err
+}
+
+func (q question) failed(reason string, err error) question {
+	q.reason, q.err = reason, err
+	return q
+}
+
+// credentials is a Secret's content, or why there is none.
+type credentials struct {
+	value  prometheus.Credentials
+	err    error
+	reason string
+}
+
+// gather reads what the metrics' queries need. Its error means that the state of the cluster could not be read: nothing
+// is asked then, since no pods known is not the same as no pods.
+func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.AnalysisRun, metrics []v1alpha1.Metric) ([]question, error) {
+	if len(metrics) == 0 {
+		return nil, nil
+	}
+	vars, err := r.variables(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	secrets := map[string]credentials{}
+	questions := make([]question, 0, len(metrics))
+	for _, m := range metrics {
+		if ref := m.Threshold.Prometheus.SecretRef; ref != nil {
+			if _, known := secrets[ref.Name]; !known {
+				secrets[ref.Name] = r.readSecret(ctx, run.Namespace, ref.Name)
+			}
+		}
+		questions = append(questions, r.pose(m, vars, secrets))
+	}
+	return questions, nil
+}
+
+// pose makes the question of one metric.
+func (r *Reconciler) pose(m v1alpha1.Metric, vars analysis.Variables, secrets map[string]credentials) question {
+	spec := m.Threshold.Prometheus
+	q := question{metric: m.Name, config: prometheus.Config{
+		Address: spec.Address, Timeout: spec.Timeout.Or(10 * time.Second),
+	}}
+	if spec.Address == "" {
+		q.config.Address = r.DefaultAddress
+	}
+	if q.config.Address == "" {
+		return q.failed(analysis.ReasonBadAddress,
+			errors.New("it has no address, and the manager was started without --prometheus-address"))
+	}
+	if spec.SecretRef != nil {
+		if spec.Address == "" {
+			return q.failed(analysis.ReasonBadAddress, errors.New("secretRef needs address: credentials are never sent to the default server"))
+		}
+		s := secrets[spec.SecretRef.Name]
+		if s.err != nil {
+			return q.failed(s.reason, s.err)
+		}
+		q.config.Credentials = s.value
+	}
+	query, err := analysis.Expand(spec.Query, vars)
+	if err != nil {
+		return q.failed(analysis.ReasonBadQuery, fmt.Errorf("expanding the query: %w", err))
+	}
+	q.query = query
+	return q
+}
+
+func (r *Reconciler) readSecret(ctx context.Context, namespace, name string) credentials {
+	secret := &corev1.Secret{}
+	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return credentials{reason: analysis.ReasonSecretNotFound, err: fmt.Errorf("Secret %q does not exist", name)} //nolint:staticcheck // a kind
+	case err != nil:
+		return credentials{reason: analysis.ReasonSecretUnreadable, err: fmt.Errorf("reading Secret %q: %w", name, err)}
+	}
+	value, err := prometheus.CredentialsFromSecret(secret.Data)
+	if err != nil {
+		return credentials{reason: analysis.ReasonBadSecret, err: fmt.Errorf("Secret %q cannot be used: %w", name, err)} //nolint:staticcheck // a kind
+	}
+	return credentials{value: value}
+}
+
+// variables are the values that the run's queries may use.
+func (r *Reconciler) variables(ctx context.Context, run *v1alpha1.AnalysisRun) (analysis.Variables, error) {
+	vars := analysis.Variables{Namespace: run.Namespace, Args: map[string]string{}}
+	for _, a := range run.Spec.Args {
+		if a.Value != nil {
+			vars.Args[a.Name] = *a.Value
+		}
+	}
+	arms := run.Spec.Arms
+	if arms == nil {
+		return vars, nil
+	}
+	var err error
+	if vars.Canary, err = r.arm(ctx, run.Namespace, arms.CanaryRevision, arms.CanaryService); err != nil {
+		return vars, err
+	}
+	vars.Stable, err = r.arm(ctx, run.Namespace, arms.StableRevision, arms.StableService)
+	return vars, err
+}
+
+func (r *Reconciler) arm(ctx context.Context, namespace, revision, service string) (*analysis.Arm, error) {
+	arm := &analysis.Arm{Revision: revision, Service: service}
+	if revision == "" {
+		return arm, nil
+	}
+	pods := &corev1.PodList{}
+	if err := r.Client.List(ctx, pods, client.InNamespace(namespace), client.MatchingLabels{v1alpha1.LabelRevision: revision}); err != nil {
+		return nil, fmt.Errorf("listing the pods of revision %s: %w", revision, err)
+	}
+	for _, p := range pods.Items {
+		arm.Pods = append(arm.Pods, p.Name)
+	}
+	return arm, nil
+}
