@@ -129,6 +129,10 @@ func flatten(value map[string]any, origin Origin) ([]Object, error) {
 		if object.GetAPIVersion() == "" || kind == "" || object.GetName() == "" {
 			return nil, fmt.Errorf("kind %q: apiVersion, kind or metadata.name is missing", kind)
 		}
+		// An unquoted "n" or "1" is not text; it must not read as "no namespace".
+		if _, _, err := unstructured.NestedString(value, "metadata", "namespace"); err != nil {
+			return nil, fmt.Errorf("kind %q: metadata.namespace is not text", kind)
+		}
 		return []Object{{Unstructured: object, Origin: origin}}, nil
 	}
 	var objects []Object

@@ -184,18 +184,14 @@ func (c *composer) compose() Result {
 	if len(files) == 0 {
 		return conflict("no file that declares the workload differs between the known-good and the bad commit")
 	}
-	if found := c.restore(files); found != nil {
-		return done(found, "restored as they were at the known-good commit")
-	}
-	found, err := c.splice(files)
-	if err != nil {
-		return conflict("%v", err)
-	}
-	if found != nil {
+	if found := c.splice(files); found != nil {
 		return done(found, "the fields that the bad revision changed were set back")
 	}
+	if found := c.restore(files); found != nil {
+		return done(found, "files untouched since were restored as they were at the known-good commit")
+	}
 	if len(c.tried) > 0 {
-		return conflict("%s", c.tried[len(c.tried)-1])
+		return conflict("%s", c.tried[0])
 	}
 	return conflict("no field of the workload could be traced to a file")
 }

@@ -11,15 +11,18 @@
 // AlreadyResolved, which makes a repeated revert harmless.
 //
 // Algorithm. The files considered are those that determine the workload and that
-// differ between good and bad. First, files untouched between bad and head are
-// restored byte for byte, singly and then together. If no such restore can be
-// proved (a later edit, a second workload in the file, an unrelated field changed
-// by the same commit), good, bad and head are merged field by field below
-// spec.template, in the images and patches of kustomizations and in patch files:
-// where good and bad differ and head still says bad, good's own source text is
-// spliced into head's bytes at the positions the YAML parser reports; nothing is
-// re-encoded, so comments, quotes, line endings, flow style, block scalars and
-// other documents stay. Where head says neither, it is a Conflict.
+// differ between good and bad. Good, bad and head are merged field by field below
+// spec.template, in the fields of kustomizations (each image on its own) and in
+// patch files: where good and bad differ and head still says bad, good's own
+// source text is spliced into head's bytes at the positions that the YAML parser
+// reports; nothing is re-encoded, so comments, quotes, line endings, flow style,
+// block scalars and other documents stay, also those that changed in the bad
+// commit itself. Where head says neither, that place is a conflict. All places
+// are tried together, then one by one. A file that the bad side added or removed
+// goes or comes back whole. If no splice is proved, files untouched between bad
+// and head are restored byte for byte, singly and then together. Splices come
+// first because a whole file may hold unrelated edits, of comments say, that no
+// rendering shows.
 //
 // What is left alone: ConfigMaps and Secrets that the template refers to. Their
 // content is not part of a revision, so a bad change in them is not taken back

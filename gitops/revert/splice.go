@@ -25,7 +25,7 @@ const maxUnits = 32
 
 // splice merges the differing files field by field and returns the first set of
 // units that is proved: all, each kustomization's or document's alone.
-func (c *composer) splice(files []string) (map[string]*[]byte, error) {
+func (c *composer) splice(files []string) map[string]*[]byte {
 	var units []unit
 	sources := map[string]*source{}
 	for _, name := range files {
@@ -37,20 +37,20 @@ func (c *composer) splice(files []string) (map[string]*[]byte, error) {
 		sources[name] = head
 	}
 	if len(units) == 0 {
-		return nil, nil
+		return nil
 	}
 	if found := c.try(units, sources); found != nil {
-		return found, nil
+		return found
 	}
 	if len(units) == 1 || len(units) > maxUnits {
-		return nil, nil
+		return nil
 	}
 	for i := range units {
 		if found := c.try(units[i:i+1], sources); found != nil {
-			return found, nil
+			return found
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 func (c *composer) try(units []unit, sources map[string]*source) map[string]*[]byte {
