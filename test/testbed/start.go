@@ -182,7 +182,7 @@ func (t *Testbed) startGateway(ctx context.Context, c *cluster) error {
 		"--entrypoints.web.transport.lifecycle.gracetimeout=1s", "--entrypoints.traefik.transport.lifecycle.gracetimeout=1s",
 		"--providers.providersthrottleduration="+t.opts.Throttle.String(),
 		"--providers.kubernetesgateway=true", "--providers.kubernetesgateway.statusaddress.ip=127.0.0.1",
-		"--ping=true", "--ping.entrypoint=traefik", "--api=true", "--api.insecure=true",
+		"--ping=true", "--ping.entrypoint=traefik", "--api=true", "--api.insecure=true", "--api.dashboard=false",
 		"--metrics.prometheus=true", "--metrics.prometheus.entrypoint=traefik",
 		"--metrics.prometheus.addserviceslabels=true", "--metrics.prometheus.addrouterslabels=true",
 		"--metrics.prometheus.buckets=0.005,0.01,0.025,0.05,0.1,0.25,0.5,1,2.5,5", "--log.level=INFO")

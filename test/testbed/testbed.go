@@ -100,10 +100,7 @@ func Clean(dir string) ([]Process, error) {
 	if err := r.load(); err != nil {
 		return nil, err
 	}
-	info, err := ReadInfo(dir)
-	if err == nil && len(r.processes) == 0 { // only the record counts
-		return nil, removeInfo(dir)
-	}
+	info, _ := ReadInfo(dir) // there may be none: it only says how many processes the keeper has to stop
 	keeper, err := readKeeper(dir)
 	if err != nil {
 		return nil, err

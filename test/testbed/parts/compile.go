@@ -3,6 +3,7 @@ package parts
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -96,7 +97,7 @@ func (g *progress) loop() {
 		case <-tick.C:
 			g.mu.Lock()
 			fmt.Fprintf(g.out, "%s: %s, compiled %d packages (of at most %d; the rest comes from Go's cache), now %s\n",
-				g.part.Name, time.Since(g.since).Round(time.Second), g.compiled, g.total, g.last)
+				g.part.Name, time.Since(g.since).Round(time.Second), g.compiled, g.total, cmp.Or(g.last, "linking"))
 			g.mu.Unlock()
 		}
 	}
