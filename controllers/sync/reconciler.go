@@ -122,7 +122,7 @@ func (r *Reconciler) ensureFinalizer(ctx context.Context, sync *v1alpha1.Sync) e
 	}
 	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Patch(ctx, sync, patch); err != nil {
-		return fmt.Errorf("writing finalizer: %w", client.IgnoreNotFound(err))
+		return fmt.Errorf("writing finalizer: %w", err)
 	}
 	return nil
 }

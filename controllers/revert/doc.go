@@ -1,0 +1,23 @@
+// Package revert brings a failed Rollout's way back to Git, and notes which commit a good one came from.
+//
+// Invariants: G1, at most one revert commit per failed attempt, also across crashes; never a force push; never a revert
+// of a revert. G2, the cluster is safe before Git is touched: work begins only once the Rollout controller has written
+// status.revert.state Pending, and happens in this controller's own workers. G3, a commit changes only what belongs to
+// this workload, proved by rendering before it is pushed (package gitops/revert). Of a Rollout's status only revert, the
+// condition Reverted and stable.commit are written, and only onto the very object that was read.
+//
+// Algorithm, for a Pending revert, one at a time per repository and branch:
+//
+//  1. Fetch the branch. If one of its commits carries this revert's id and attempt in its trailers, that is the revert,
+//     pushed before a crash or before a lost answer: Pushed.
+//  2. If the head does not declare the bad revision: NotNeeded.
+//  3. Find the commit that brought the bad revision, and the newest commit before it that declares the good one; look
+//     further back if the history fetched is too short. The newest is preferred to the commit noted in status, since
+//     edits that changed no object (comments) were made after that one. A bad commit that is itself a revert: Conflict.
+//  4. Compose the change on the head, commit it with the time of the verdict, and push with compare-and-swap. The branch
+//     has moved, or the answer was lost: from the beginning. The server says no: Rejected.
+//
+// Anything else that goes wrong (Git down, Secret missing) leaves it Pending with a sentence in status, tried again with
+// a back-off. Conflict and Rejected are for a person; the head is looked at every few minutes and whenever the branch
+// moves, and once it no longer says bad the revert is NotNeeded.
+package revert

@@ -1,0 +1,318 @@
+package revert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/controllers/repository"
+	"github.com/belay-delivery/belay/gitops/git"
+	"github.com/belay-delivery/belay/gitops/revert"
+)
+
+const (
+	// tries is how often a race is run again before it is left for later.
+	tries = 6
+	// longestPause is the longest pause between two tries.
+	longestPause = 500 * time.Millisecond
+	// longestRetry is how long a Pending revert waits at most before it is tried again.
+	longestRetry = 2 * time.Minute
+	// watchEvery is how often the branch of a revert that waits for a person is looked at.
+	watchEvery = 3 * time.Minute
+)
+
+// Reconciler reverts in Git what was rolled back in the cluster.
+type Reconciler struct {
+	// Client reads Rollouts and Repositories, from a cache if it likes, and writes their status and annotations.
+	Client client.Client
+	// Reader reads Rollouts past any cache.
+	Reader   client.Reader
+	Source   *repository.Source
+	Recorder events.EventRecorder
+	// Version of Belay, for the commit's trailers.
+	Version string
+	// Now is the clock; nil is the wall clock.
+	Now func() time.Time
+	// Pause waits between two tries of a lost race; nil waits a random time of up to half a second.
+	Pause func(ctx context.Context)
+
+	writers keyed
+	looked  sync.Map // UID of a Rollout: what was looked for in vain, and where
+}
+
+// Reconcile does what is due for one Rollout: its revert, else the note of its good commit.
+func (r *Reconciler) Reconcile(ctx context.Context, key ctrl.Request) (ctrl.Result, error) {
+	var rollout v1alpha1.Rollout
+	if err := r.Client.Get(ctx, key.NamespacedName, &rollout); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !rollout.DeletionTimestamp.IsZero() {
+		r.looked.Delete(rollout.UID)
+		return ctrl.Result{}, nil
+	}
+	if rollout.Spec.OnFailure.Revert == nil {
+		return ctrl.Result{}, nil
+	}
+	if due := rollout.Status.Revert; due != nil {
+		switch due.State {
+		case v1alpha1.RevertPending:
+			return r.revert(ctx, &rollout)
+		case v1alpha1.RevertConflict, v1alpha1.RevertRejected:
+			return r.watch(ctx, &rollout)
+		}
+	}
+	return r.noteGood(ctx, &rollout)
+}
+
+// revert carries a Pending revert out. Trouble is written down and tried again; it is never an error of this function.
+func (r *Reconciler) revert(ctx context.Context, rollout *v1alpha1.Rollout) (ctrl.Result, error) {
+	repo, way, err := r.open(ctx, rollout, true)
+	if err != nil {
+		return r.trouble(ctx, rollout, err)
+	}
+	due := r.requestFor(rollout, repo)
+	unlock := r.writers.lock(way.read.URL, way.read.Branch)
+	found, err := r.race(ctx, way, due)
+	unlock()
+	if err != nil {
+		if errors.Is(err, git.ErrAuth) && repo.Spec.Write.SecretRef == nil {
+			err = fmt.Errorf("%w (Repository %q has no spec.write.secretRef)", err, repo.Name)
+		}
+		return r.trouble(ctx, rollout, err)
+	}
+	return r.settle(ctx, rollout, repo, due, found)
+}
+
+// settle writes a finding down and has the Repository look at its branch at once.
+func (r *Reconciler) settle(ctx context.Context, rollout *v1alpha1.Rollout, repo *v1alpha1.Repository, due request, found finding) (ctrl.Result, error) {
+	if err := r.report(ctx, rollout, due.id, found); err != nil {
+		return ctrl.Result{}, err
+	}
+	if found.state == v1alpha1.RevertPushed {
+		r.poke(ctx, repo, found.commit)
+	}
+	if found.state == v1alpha1.RevertConflict || found.state == v1alpha1.RevertRejected {
+		return ctrl.Result{RequeueAfter: watchEvery}, nil
+	}
+	return ctrl.Result{}, nil
+}
+
+// race tries until the push is decided. After a lost race, or a lost answer, all is looked at and computed again.
+func (r *Reconciler) race(ctx context.Context, way access, due request) (finding, error) {
+	for try := 1; ; try++ {
+		found, err := way.try(ctx, due)
+		again := errors.Is(err, git.ErrStale) || errors.Is(err, git.ErrOutcomeUnknown)
+		if !again || try == tries {
+			return found, err
+		}
+		log.FromContext(ctx).V(1).Info("push is tried again on the branch as it is now", "try", try, "error", err.Error())
+		r.pause(ctx)
+	}
+}
+
+// watch looks whether people have solved what Belay could not.
+func (r *Reconciler) watch(ctx context.Context, rollout *v1alpha1.Rollout) (ctrl.Result, error) {
+	repo, way, err := r.open(ctx, rollout, false)
+	if err == nil {
+		due := r.requestFor(rollout, repo)
+		found, lookErr := way.watch(ctx, due)
+		if err = lookErr; err == nil && found.state != "" {
+			return r.settle(ctx, rollout, repo, due, found)
+		}
+	}
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("branch could not be looked at", "error", err.Error())
+	}
+	return ctrl.Result{RequeueAfter: watchEvery}, nil
+}
+
+// looking is what was looked for in vain: a revision, up to a commit.
+type looking struct{ revision, commit string }
+
+// noteGood notes which commit the stable revision came from. What is not among the newest commits is looked for again
+// when the branch has moved.
+func (r *Reconciler) noteGood(ctx context.Context, rollout *v1alpha1.Rollout) (ctrl.Result, error) {
+	stable := rollout.Status.Stable
+	if stable == nil || stable.Revision == "" || stable.Commit != "" {
+		r.looked.Delete(rollout.UID)
+		return ctrl.Result{}, nil
+	}
+	repo, way, err := r.open(ctx, rollout, false)
+	if err != nil || repo.Status.Commit == "" {
+		return ctrl.Result{}, nil //nolint:nilerr // the Repository's own condition says it; its next commit brings us back
+	}
+	now := looking{revision: stable.Revision, commit: repo.Status.Commit}
+	if before, known := r.looked.Load(rollout.UID); known && before == now {
+		return ctrl.Result{}, nil
+	}
+	commit, err := way.known(ctx, request{path: rollout.Spec.OnFailure.Revert.Path, workload: workloadOf(rollout), good: stable.Revision})
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("good commit could not be looked for", "error", err.Error())
+		return ctrl.Result{RequeueAfter: longestRetry}, nil
+	}
+	if commit == "" {
+		log.FromContext(ctx).V(1).Info("good commit is not among the newest", "commits", depths[0], "revision", stable.Revision)
+		r.looked.Store(rollout.UID, now)
+		return ctrl.Result{}, nil
+	}
+	return ctrl.Result{}, r.writeGood(ctx, rollout, commit)
+}
+
+// open finds the way to the branch that declares a Rollout.
+func (r *Reconciler) open(ctx context.Context, rollout *v1alpha1.Rollout, write bool) (*v1alpha1.Repository, access, error) {
+	var repo v1alpha1.Repository
+	name := rollout.Spec.OnFailure.Revert.Repository
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: rollout.Namespace, Name: name}, &repo)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, access{}, fmt.Errorf("Repository %q does not exist", name) //nolint:staticcheck // kinds are capitalised
+	case err != nil:
+		return nil, access{}, fmt.Errorf("reading Repository %q: %w", name, err)
+	case write && repo.Spec.Write == nil:
+		return nil, access{}, fmt.Errorf("Repository %q may not be written to: spec.write is not set", name) //nolint:staticcheck // kinds are capitalised
+	}
+	way := access{source: r.Source, timeout: repository.Timeout(&repo)}
+	if way.read, err = r.Source.Remote(ctx, &repo, repo.Spec.SecretRef); err != nil {
+		return nil, access{}, fmt.Errorf("Repository %q: %w", name, err) //nolint:staticcheck // kinds are capitalised
+	}
+	if write {
+		if way.write, err = r.Source.Remote(ctx, &repo, repo.Spec.Write.SecretRef); err != nil {
+			return nil, access{}, fmt.Errorf("Repository %q, spec.write: %w", name, err) //nolint:staticcheck // kinds are capitalised
+		}
+	}
+	return &repo, way, nil
+}
+
+// requestFor reads the revert out of what was stored.
+func (r *Reconciler) requestFor(rollout *v1alpha1.Rollout, repo *v1alpha1.Repository) request {
+	due := rollout.Status.Revert
+	id := due.ID
+	if id == "" {
+		id = revert.ID(repo.Spec.URL, repo.Spec.Ref.Branch, string(rollout.UID), due.Bad, due.Good)
+	}
+	out := request{
+		id: id, attempt: due.Attempt, path: rollout.Spec.OnFailure.Revert.Path, workload: workloadOf(rollout),
+		bad: due.Bad, good: due.Good, at: due.RequestedAt.Time,
+	}
+	if repo.Spec.Write != nil {
+		out.author = repo.Spec.Write.Author
+	}
+	if stable := rollout.Status.Stable; stable != nil && stable.Revision == due.Good {
+		out.hint = stable.Commit
+	}
+	out.message = messageFor(rollout, r.Version)
+	out.message.ID = id
+	return out
+}
+
+func workloadOf(rollout *v1alpha1.Rollout) revert.Workload {
+	return revert.Workload{Namespace: rollout.Namespace, Kind: "Rollout", Name: rollout.Name}
+}
+
+// messageFor takes reason and evidence from the attempt, or from the history once the attempt is over.
+func messageFor(rollout *v1alpha1.Rollout, version string) revert.MessageInput {
+	status := &rollout.Status
+	m := revert.MessageInput{
+		Workload: workloadOf(rollout), BadRevision: status.Revert.Bad, GoodRevision: status.Revert.Good,
+		Attempt: status.Revert.Attempt, Actor: "belay", ControllerVersion: version,
+	}
+	if attempt := status.Attempt; attempt != nil && attempt.Number == m.Attempt && attempt.Verdict != nil {
+		v := attempt.Verdict
+		m.Reason, m.Explanation, m.Actor = v.Reason, v.Message, v.Actor
+		if v.Metric != "" {
+			m.Metrics = []string{v.Metric + "=" + v.Value}
+		}
+		return m
+	}
+	for _, record := range status.History {
+		if record.Number == m.Attempt {
+			m.Reason, m.Explanation = record.Reason, record.Message
+			if record.Actor != "" {
+				m.Actor = record.Actor
+			}
+		}
+	}
+	return m
+}
+
+// poke has the Repository look at once. If that fails, its interval does the same later.
+func (r *Reconciler) poke(ctx context.Context, repo *v1alpha1.Repository, commit string) {
+	if repo.Status.Commit == commit || repo.Annotations[v1alpha1.AnnotationReconcile] == commit {
+		return
+	}
+	base := repo.DeepCopy()
+	if repo.Annotations == nil {
+		repo.Annotations = map[string]string{}
+	}
+	repo.Annotations[v1alpha1.AnnotationReconcile] = commit
+	if err := r.Client.Patch(ctx, repo, client.MergeFrom(base)); err != nil {
+		r.Recorder.Eventf(repo, nil, corev1.EventTypeWarning, ReasonPokeFailed, "Revert", "%s", cut(err.Error(), noteBytes))
+	}
+}
+
+func (r *Reconciler) pause(ctx context.Context) {
+	if r.Pause != nil {
+		r.Pause(ctx)
+		return
+	}
+	timer := time.NewTimer(rand.N(longestPause)) //nolint:gosec // spreads load, guards nothing
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func (r *Reconciler) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+// keyed lets one goroutine at a time write to a branch.
+type keyed struct {
+	mu    sync.Mutex
+	locks map[types.NamespacedName]*holder
+}
+
+type holder struct {
+	mu      sync.Mutex
+	waiting int
+}
+
+func (k *keyed) lock(url, branch string) (unlock func()) {
+	key := types.NamespacedName{Namespace: url, Name: branch}
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[types.NamespacedName]*holder{}
+	}
+	h := k.locks[key]
+	if h == nil {
+		h = &holder{}
+		k.locks[key] = h
+	}
+	h.waiting++
+	k.mu.Unlock()
+	h.mu.Lock()
+	return func() {
+		h.mu.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if h.waiting--; h.waiting == 0 {
+			delete(k.locks, key)
+		}
+	}
+}

@@ -1,0 +1,268 @@
+package revert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/controllers/repository"
+	"github.com/belay-delivery/belay/gitops/git"
+	"github.com/belay-delivery/belay/gitops/revert"
+)
+
+// depths are how many commits are fetched, the next one when the last was not enough.
+var depths = []int{50, 500}
+
+// finding is how far a revert got.
+type finding struct {
+	state                         v1alpha1.RevertState
+	badCommit, goodCommit, commit string
+	why                           string
+}
+
+// request is everything that determines a revert; all of it was stored before.
+type request struct {
+	id       string
+	attempt  int64
+	path     string
+	workload revert.Workload
+	bad      string
+	good     string
+	hint     string // a commit that declared good when it was looked at
+	author   v1alpha1.GitAuthor
+	message  revert.MessageInput
+	at       time.Time
+}
+
+// branch is a fetched branch with its history along first parents.
+type branch struct {
+	repo      *git.Repo
+	log       []git.Commit
+	truncated bool
+}
+
+// errDeeper says that the history fetched is too short to tell.
+var errDeeper = errors.New("history is too short")
+
+// access is how a branch is read and written.
+type access struct {
+	source      *repository.Source
+	read, write git.Remote
+	timeout     time.Duration
+}
+
+func (a access) fetch(ctx context.Context, depth int) (branch, error) {
+	repo, err := a.source.Fetch(ctx, a.read, depth, a.timeout)
+	if err != nil {
+		return branch{}, err
+	}
+	log, truncated, err := repo.Log(repo.Head(), depth)
+	if err != nil {
+		return branch{}, fmt.Errorf("reading history: %w", err)
+	}
+	return branch{repo: repo, log: log, truncated: truncated}, nil
+}
+
+// try makes one try at the revert: ErrStale and ErrOutcomeUnknown mean that another one is due at once.
+func (a access) try(ctx context.Context, r request) (finding, error) {
+	for i, depth := range depths {
+		b, err := a.fetch(ctx, depth)
+		if err != nil {
+			return finding{}, err
+		}
+		last := i == len(depths)-1 || !b.truncated
+		f, changes, err := b.compose(r, last)
+		if errors.Is(err, errDeeper) {
+			continue
+		}
+		if err != nil || changes == nil {
+			return f, err
+		}
+		return a.push(ctx, b, r, f, changes)
+	}
+	return finding{}, errDeeper // not reached: the last depth decides
+}
+
+// compose decides what the branch needs: a finding, and the changes where there is something to push. last says that
+// looking further back is not possible.
+func (b branch) compose(r request, last bool) (finding, map[string]*[]byte, error) {
+	f, declared, err := b.look(r)
+	if err != nil || f.state != "" {
+		return f, nil, err
+	}
+	if declared != r.bad {
+		return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.repo.Head())}, nil, nil
+	}
+	bad, good, err := b.find(r)
+	if err == nil && good == "" {
+		err = errDeeper
+	}
+	if errors.Is(err, errDeeper) && last {
+		return conflict(finding{badCommit: bad.SHA}, fmt.Sprintf("no commit with revision %s was found before %s among the newest %d of the branch",
+			r.good, short(bad.SHA), len(b.log))), nil, nil
+	}
+	if err != nil {
+		return finding{}, nil, err
+	}
+	f = finding{badCommit: bad.SHA, goodCommit: good}
+	if revert.ParseTrailers(bad.Message)[revert.TrailerID] != nil {
+		return conflict(f, fmt.Sprintf("commit %s, which brought the bad revision, is itself a revert: reverts are not reverted", short(bad.SHA))), nil, nil
+	}
+	return b.change(r, f)
+}
+
+// look finds this revert in the history, or what the head declares now.
+func (b branch) look(r request) (finding, string, error) {
+	for _, commit := range b.log {
+		if r.made(commit) {
+			return finding{state: v1alpha1.RevertPushed, commit: commit.SHA, why: "the revert is in Git"}, "", nil
+		}
+	}
+	tree, err := b.repo.Tree(b.repo.Head())
+	if err != nil {
+		return finding{}, "", fmt.Errorf("reading head: %w", err)
+	}
+	declared, err := revert.RevisionAt(tree, r.path, r.workload)
+	if err != nil {
+		return conflict(finding{}, "head cannot be rendered: "+err.Error()), "", nil
+	}
+	return finding{}, declared, nil
+}
+
+// made says that a commit is the revert of this very attempt.
+func (r request) made(commit git.Commit) bool {
+	trailers := revert.ParseTrailers(commit.Message)
+	return has(trailers[revert.TrailerID], r.id) && has(trailers[revert.TrailerAttempt], fmt.Sprint(r.attempt))
+}
+
+func has(values []string, wanted string) bool { return len(values) == 1 && values[0] == wanted }
+
+// find returns the commit that brought the bad revision and the newest one before it that declares the good one.
+func (b branch) find(r request) (git.Commit, string, error) {
+	history := revert.History{Log: b.log, TreeOf: b.repo.Tree}
+	bad, certain, err := history.Introduced(r.path, r.workload, r.bad)
+	if err != nil {
+		return bad, "", fmt.Errorf("looking for the bad commit: %w", err)
+	}
+	if !certain {
+		return bad, "", errDeeper
+	}
+	for i, commit := range b.log {
+		if commit.SHA == bad.SHA {
+			history.Log = b.log[i+1:]
+		}
+	}
+	good, found, err := history.Newest(r.path, r.workload, r.good)
+	if err != nil || found {
+		return bad, good.SHA, err
+	}
+	return bad, b.hinted(r), nil
+}
+
+// hinted is the commit noted in status, where it was fetched (a merged branch's, say) and declares the good revision.
+func (b branch) hinted(r request) string {
+	if r.hint == "" {
+		return ""
+	}
+	tree, err := b.repo.Tree(r.hint)
+	if err != nil {
+		return ""
+	}
+	if declared, err := revert.RevisionAt(tree, r.path, r.workload); err != nil || declared != r.good {
+		return ""
+	}
+	return r.hint
+}
+
+func (b branch) change(r request, f finding) (finding, map[string]*[]byte, error) {
+	in := revert.Input{Path: r.path, Workload: r.workload, GoodRevision: r.good, BadRevision: r.bad}
+	var err error
+	if in.Head, err = b.repo.Tree(b.repo.Head()); err != nil {
+		return finding{}, nil, fmt.Errorf("reading head: %w", err)
+	}
+	if in.Bad, err = b.repo.Tree(f.badCommit); err != nil {
+		return finding{}, nil, fmt.Errorf("reading bad commit: %w", err)
+	}
+	if in.Good, err = b.repo.Tree(f.goodCommit); err != nil {
+		return finding{}, nil, fmt.Errorf("reading good commit: %w", err)
+	}
+	result, err := revert.Compose(in)
+	if err != nil {
+		return conflict(f, err.Error()), nil, nil
+	}
+	switch result.Outcome {
+	case revert.Changes:
+		return f, result.Changes, nil
+	case revert.AlreadyResolved:
+		f.state, f.why = v1alpha1.RevertNotNeeded, result.Why
+		return f, nil, nil
+	}
+	return conflict(f, result.Why), nil, nil
+}
+
+func (a access) push(ctx context.Context, b branch, r request, f finding, changes map[string]*[]byte) (finding, error) {
+	r.message.BadCommit, r.message.GoodCommit = f.badCommit, f.goodCommit
+	base := b.repo.Head()
+	commit, err := b.repo.Write(base, changes, git.CommitOptions{
+		Message: revert.Message(r.message), AuthorName: r.author.Name, AuthorEmail: r.author.Email, When: r.at,
+	})
+	if err != nil {
+		return conflict(f, err.Error()), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	err = a.write.Push(ctx, b.repo, base, commit)
+	var rejected *git.RejectedError
+	switch {
+	case errors.As(err, &rejected):
+		f.state, f.why = v1alpha1.RevertRejected, "the Git server refused the push: "+rejected.Reason
+		return f, nil
+	case err != nil:
+		return f, err
+	}
+	f.state, f.commit, f.why = v1alpha1.RevertPushed, commit, fmt.Sprintf("commit %s takes revision %s back to %s", commit, r.bad, r.good)
+	return f, nil
+}
+
+// watch looks whether the head still declares the bad revision, for a revert that waits for a person. A state of ""
+// means that it does.
+func (a access) watch(ctx context.Context, r request) (finding, error) {
+	b, err := a.fetch(ctx, depths[0])
+	if err != nil {
+		return finding{}, err
+	}
+	f, declared, err := b.look(r)
+	if err != nil || f.state == v1alpha1.RevertPushed {
+		return f, err
+	}
+	if f.state != "" || declared == r.bad {
+		return finding{}, nil
+	}
+	return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.repo.Head())}, nil
+}
+
+// known finds the newest commit that declares a revision.
+func (a access) known(ctx context.Context, r request) (string, error) {
+	b, err := a.fetch(ctx, depths[0])
+	if err != nil {
+		return "", err
+	}
+	found, _, err := revert.History{Log: b.log, TreeOf: b.repo.Tree}.Newest(r.path, r.workload, r.good)
+	return found.SHA, err
+}
+
+func conflict(f finding, why string) finding {
+	f.state, f.why = v1alpha1.RevertConflict, why
+	return f
+}
+
+func describe(declared, head string) string {
+	if declared == "" {
+		return fmt.Sprintf("commit %s no longer declares the workload", short(head))
+	}
+	return fmt.Sprintf("commit %s declares revision %s", short(head), declared)
+}
+
+func short(commit string) string { return commit[:min(len(commit), 12)] }
