@@ -280,7 +280,7 @@ const (
 
 // AnalysisRunStatus is what was measured.
 type AnalysisRunStatus struct {
-	// conditions: Ready (the provider answers), Stalled.
+	// conditions are Ready (the provider answers), Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -302,7 +302,7 @@ type AnalysisRunStatus struct {
 	// finishedAt is when the run ended: failed, all metrics passed for good, or stopped.
 	// +optional
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
-	// metrics, in the order of the spec.
+	// metrics are in the order of the spec.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -365,7 +365,7 @@ type Measurement struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Value string `json:"value,omitempty"`
-	// result: Passed, Failed, NoData or Error.
+	// result is Passed, Failed, NoData or Error.
 	Result string `json:"result"`
 	// message where the provider could not be asked.
 	// +optional

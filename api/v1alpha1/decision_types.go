@@ -70,7 +70,7 @@ type DecisionSpec struct {
 
 // DecisionSubject is what a decision is about.
 type DecisionSubject struct {
-	// kind: Rollout.
+	// kind is Rollout.
 	// +required
 	// +kubebuilder:validation:Enum=Rollout
 	Kind string `json:"kind"`
@@ -98,7 +98,7 @@ const (
 
 // DecisionStatus is what came of a decision.
 type DecisionStatus struct {
-	// result: Applied or Refused; empty while it is pending.
+	// result is Applied or Refused; empty while it is pending.
 	// +optional
 	// +kubebuilder:validation:Enum=Applied;Refused
 	Result DecisionResult `json:"result,omitempty"`

@@ -95,7 +95,7 @@ type GitAuthor struct {
 
 // RepositoryStatus says what the branch points to.
 type RepositoryStatus struct {
-	// conditions: Ready, Stalled.
+	// conditions are Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -253,7 +253,7 @@ type Revert struct {
 
 // RolloutStatus is what runs and where the current attempt stands.
 type RolloutStatus struct {
-	// conditions: Ready, Progressing, Stalled, TrafficReady, AnalysisHealthy, Reverted.
+	// conditions are Ready, Progressing, Stalled, TrafficReady, AnalysisHealthy, Reverted.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -73,7 +73,7 @@ const (
 
 // SyncStatus says what was brought into the cluster.
 type SyncStatus struct {
-	// conditions: Ready, Stalled.
+	// conditions are Ready, Stalled.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
