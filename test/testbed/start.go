@@ -212,5 +212,6 @@ func (t *Testbed) startPrometheus() error {
 	}
 	return t.spawn(Prometheus, nil, t.info.Programs[parts.Prometheus], "--config.file="+path,
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:"+port(p),
-		"--web.enable-lifecycle", "--storage.tsdb.retention.time=1d", "--log.level=warn")
+		"--web.enable-lifecycle", "--scrape.discovery-reload-interval=1s", // else new pods are seen up to 5 s late
+		"--storage.tsdb.retention.time=1d", "--log.level=warn")
 }
