@@ -52,22 +52,30 @@ var _ Querier = (*Client)(nil)
 
 // New makes a Client. It asks nothing yet. The error is an *AddressError or a *CredentialsError.
 func New(cfg Config) (*Client, error) {
-	u, err := parseAddress(cfg.Address)
-	if err != nil {
-		return nil, err
-	}
 	tlsConfig, err := cfg.Credentials.tlsConfig()
 	if err != nil {
 		return nil, err
 	}
 	transport := newTransport(tlsConfig)
+	c, err := newWith(cfg, transport)
+	if err != nil {
+		return nil, err
+	}
+	c.close = transport.CloseIdleConnections
+	return c, nil
+}
+
+// newWith makes a Client that asks by way of a transport.
+func newWith(cfg Config, transport http.RoundTripper) (*Client, error) {
+	u, err := parseAddress(cfg.Address)
+	if err != nil {
+		return nil, err
+	}
 	c, err := api.NewClient(api.Config{Address: u.String(), RoundTripper: &guard{next: transport, creds: cfg.Credentials}})
 	if err != nil {
 		return nil, &AddressError{Reason: "it does not parse"}
 	}
-	return &Client{
-		api: promv1.NewAPI(c), host: u.Host, timeout: timeoutOf(cfg), creds: cfg.Credentials, close: transport.CloseIdleConnections,
-	}, nil
+	return &Client{api: promv1.NewAPI(c), host: u.Host, timeout: timeoutOf(cfg), creds: cfg.Credentials, close: func() {}}, nil
 }
 
 func timeoutOf(cfg Config) time.Duration {
