@@ -367,6 +367,10 @@ func (m merger) insert(g entry, good, head []entry) ([]edit, error) {
 	}
 	if after == nil {
 		start := m.first(m.head, head[0])
+		line := m.head.lineStart(start)
+		if strings.TrimSpace(string(m.head.data[line:start])) == "" {
+			return []edit{{line, line, margin + text + m.head.eol}}, nil
+		}
 		return []edit{{start, start, text + m.head.eol + margin}}, nil
 	}
 	end, err := m.entryEnd(m.head, *after)

@@ -2,6 +2,7 @@ package revert
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -56,19 +57,28 @@ type edit struct {
 	text       string
 }
 
-// apply makes the edits, which must not overlap.
+// apply makes the edits, which must not overlap; what is inserted among lines
+// that go away takes their place.
 func (s *source) apply(edits []edit) ([]byte, error) {
 	edits = slices.Clone(edits)
-	slices.SortStableFunc(edits, func(a, b edit) int { return a.start - b.start })
+	slices.SortStableFunc(edits, func(a, b edit) int {
+		return cmp.Or(a.start-b.start, a.end-b.end)
+	})
 	var out bytes.Buffer
 	at := 0
+	removed := false
 	for _, e := range edits {
-		if e.start < at {
+		switch {
+		case e.start >= at:
+			out.Write(s.data[at:e.start])
+			out.WriteString(e.text)
+			at = e.end
+			removed = e.text == "" && e.end > e.start && at == s.lineStart(at)
+		case removed && e.start == e.end:
+			out.WriteString(strings.TrimSuffix(strings.TrimPrefix(e.text, s.eol), s.eol) + s.eol)
+		default:
 			return nil, fmt.Errorf("%s: edits overlap: %w", s.name, errShape)
 		}
-		out.Write(s.data[at:e.start])
-		out.WriteString(e.text)
-		at = e.end
 	}
 	out.Write(s.data[at:])
 	return out.Bytes(), nil
