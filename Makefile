@@ -1,0 +1,77 @@
+# `make help` lists what there is. Only Go, git and make are needed; everything else is built on first use and kept in
+# $XDG_CACHE_HOME/belay (default ~/.cache/belay).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false
+BUILD := $(CURDIR)/build
+BIN := $(BUILD)/bin
+TESTBED := $(BIN)/testbed
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+##@ Use
+
+.PHONY: demo demo-down
+demo: ## run the whole loop on this machine: commit, canary, bad version, rollback, revert (KEEP=1 leaves it running)
+	go run ./test/demo $(if $(KEEP),--keep)
+demo-down: ## stop exactly what a demo left running
+	go run ./test/demo --down
+
+.PHONY: build
+build: ## build the manager and the plugin into build/bin
+	go build -ldflags '$(LDFLAGS)' -o $(BIN)/belay ./cmd/belay
+	go build -ldflags '$(LDFLAGS)' -o $(BIN)/kubectl-belay ./cmd/kubectl-belay
+
+##@ Test
+
+.PHONY: test test-unit test-integration test-e2e test-testbed
+test: ## everything: unit, simulation, integration on a real API server, end to end on real traffic
+	./test/run all
+test-unit: ## what needs no API server; what does is skipped
+	go test ./...
+test-integration: ## unit, simulation and integration tests on a real API server
+	./test/run integration
+test-e2e: ## end-to-end tests on real traffic
+	./test/run e2e
+test-testbed: ## tests of the testbed itself
+	cd test/testbed && go test ./...
+
+.PHONY: testbed testbed-up testbed-down
+testbed: ## build the command that runs the testbed, and its parts
+	@mkdir -p $(BIN)
+	cd test/testbed && go build -o $(TESTBED) ./cmd/testbed
+	$(TESTBED) build
+testbed-up: testbed ## start control plane, gateway, Prometheus and Git server by hand
+	$(TESTBED) up --dir $(BUILD)/testbed --detach
+	@echo "enter it with: $(TESTBED) exec --dir $(BUILD)/testbed -- bash"
+testbed-down: ## stop them
+	$(TESTBED) down --dir $(BUILD)/testbed
+
+##@ Develop
+
+.PHONY: generate
+generate: ## write deepcopy functions, CRDs and reference pages
+	cd internal/tools && go build -o $(BIN)/ sigs.k8s.io/controller-tools/cmd/controller-gen ./crdgen ./refdoc
+	$(BIN)/controller-gen object paths=./api/...
+	$(BIN)/controller-gen crd:generateEmbeddedObjectMeta=true paths=./api/... output:crd:dir=config/crd
+	$(BIN)/crdgen config/crd
+	$(BIN)/refdoc config/crd docs/reference
+
+.PHONY: lint
+lint: ## golangci-lint with depguard and the Kubernetes API linter (.golangci.yml)
+	cd internal/tools/lint && go build -o $(BIN)/golangci-lint sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter
+	$(BIN)/golangci-lint run ./...
+
+.PHONY: verify
+verify: ## generated files, formatting, modules, linters
+	./test/verify
+	$(MAKE) lint
+
+.PHONY: clean
+clean: ## remove build/; the cache of the testbed's parts stays
+	rm -rf $(BUILD)
