@@ -1,0 +1,89 @@
+// Command belay is the controller manager.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+)
+
+// version is set by the build.
+var version = "unknown"
+
+func main() {
+	o, logs := options{}, zap.Options{}
+	o.bind(flag.CommandLine)
+	logs.BindFlags(flag.CommandLine)
+	flag.Parse()
+	log := zap.New(zap.UseFlagOptions(&logs))
+	ctrl.SetLogger(log)
+	if err := run(log, o); err != nil {
+		log.Error(err, "Belay stops")
+		os.Exit(1)
+	}
+}
+
+// options are the flags of the manager.
+type options struct {
+	metricsAddress, probeAddress string
+	leaderElect                  bool
+	leaderNamespace              string
+	namespaces                   string
+	prometheusAddress            string
+	allowFileRepositories        bool
+	rollouts                     int
+	qps                          float64
+}
+
+func (o *options) bind(fs *flag.FlagSet) {
+	fs.StringVar(&o.metricsAddress, "metrics-bind-address", "127.0.0.1:8080", "where /metrics is served; 0 turns it off")
+	fs.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 turns them off")
+	fs.BoolVar(&o.leaderElect, "leader-elect", true, "take part in leader election: only one of several managers acts")
+	fs.StringVar(&o.leaderNamespace, "leader-election-namespace", "", "namespace of the Lease; the manager's own where it runs in a cluster")
+	fs.StringVar(&o.namespaces, "namespaces", "", "comma-separated namespaces to watch; empty means all")
+	fs.StringVar(&o.prometheusAddress, "prometheus-address", "", "server of metrics that name none, e.g. http://prometheus.monitoring:9090; it is asked without credentials")
+	fs.BoolVar(&o.allowFileRepositories, "allow-file-repositories", false, "let Repositories read file:// URLs, that is, the manager's own disk")
+	fs.IntVar(&o.rollouts, "concurrent-rollouts", 8, "how many Rollouts are worked on at once")
+	fs.Float64Var(&o.qps, "kube-api-qps", 100, "requests per second to the API server; the burst is twice that")
+}
+
+// validate names the flag that is wrong, and what would be right.
+func (o *options) validate() error {
+	var errs []error
+	if a := o.prometheusAddress; a != "" && !strings.HasPrefix(a, "http://") && !strings.HasPrefix(a, "https://") {
+		errs = append(errs, fmt.Errorf("--prometheus-address %q must begin with http:// or https://", a))
+	}
+	if o.rollouts < 1 {
+		errs = append(errs, fmt.Errorf("--concurrent-rollouts %d must be at least 1", o.rollouts))
+	}
+	if o.qps <= 0 {
+		errs = append(errs, fmt.Errorf("--kube-api-qps %g must be above 0", o.qps))
+	}
+	return errors.Join(errs...)
+}
+
+func run(log logr.Logger, o options) error {
+	if err := o.validate(); err != nil {
+		return err
+	}
+	cfg, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the API server: %w", err)
+	}
+	cfg.QPS, cfg.Burst = float32(o.qps), int(2*o.qps)
+	mgr, err := newManager(cfg, o)
+	if err != nil {
+		return err
+	}
+	if err := addControllers(mgr, o); err != nil {
+		return err
+	}
+	log.Info("Starting", "version", version, "namespaces", o.namespaces, "prometheus", o.prometheusAddress != "")
+	return mgr.Start(ctrl.SetupSignalHandler())
+}
