@@ -275,19 +275,25 @@ func TestComposeNothingToDo(t *testing.T) {
 		"  name: checkout\n", "  name: checkout\n  annotations: {version: &version \"1.0\"}\n",
 		"value: hello", "value: *version").Replace(rollout)}
 	shared := with(kustomized, "staging/kustomization.yaml", "resources: [../base]\n")
+	greeting, limit := "        - name: GREETING\n          value: hello\n", "        - name: LIMIT\n          value: \"10\"\n"
+	swapped := replace(t, bad, file, greeting+limit, limit+greeting)
 	tests := map[string]struct {
 		good, bad, head map[string]string
 		want            Outcome
 		why             string
 	}{
-		"already good":    {good, bad, good, AlreadyResolved, "head declares revision"},
-		"fixed forward":   {good, bad, replace(t, bad, file, badImage, `"registry/checkout:1.2"`), AlreadyResolved, "head declares revision"},
-		"workload gone":   {good, bad, map[string]string{"app/service.yaml": service}, AlreadyResolved, "no longer declares"},
-		"head is broken":  {good, bad, with(bad, file, "{"), Conflict, "head cannot be rendered"},
-		"folder is gone":  {good, bad, map[string]string{"x": ""}, Conflict, "head cannot be rendered"},
-		"duplicate":       {good, bad, with(bad, "app/copy.yaml", bad[file]), Conflict, "declared twice"},
-		"base is shared":  {shared, replace(t, shared, "base/all.yaml", "value: hello", "value: bye"), replace(t, shared, "base/all.yaml", "value: hello", "value: bye"), Conflict, "folder staging"},
-		"moved elsewhere": {good, bad, with(replace(t, map[string]string{file: service}, file, "80", "80"), "app/moved.yaml", bad[file]), Conflict, ""},
+		"already good":   {good, bad, good, AlreadyResolved, "head declares revision"},
+		"fixed forward":  {good, bad, replace(t, bad, file, badImage, `"registry/checkout:1.2"`), AlreadyResolved, "head declares revision"},
+		"workload gone":  {good, bad, map[string]string{"app/service.yaml": service}, AlreadyResolved, "no longer declares"},
+		"head is broken": {good, bad, with(bad, file, "{"), Conflict, "head cannot be rendered"},
+		"folder is gone": {good, bad, map[string]string{"x": ""}, Conflict, "head cannot be rendered"},
+		"duplicate":      {good, bad, with(bad, "app/copy.yaml", bad[file]), Conflict, "declared twice"},
+		"base is shared": {shared, replace(t, shared, "base/all.yaml", "value: hello", "value: bye"), replace(t, shared, "base/all.yaml", "value: hello", "value: bye"), Conflict, "folder staging"},
+		// The order of a list is not spliced: whole files, or a person.
+		"order, untouched":     {good, swapped, swapped, Changes, "files untouched"},
+		"order, touched since": {good, swapped, replace(t, swapped, file, "replicas: 3", "replicas: 4"), Conflict, "would be revision"},
+		"order, with replicas": {good, replace(t, swapped, file, "replicas: 3", "replicas: 4"), replace(t, swapped, file, "replicas: 3", "replicas: 4"), Conflict, ""},
+		"moved elsewhere":      {good, bad, with(replace(t, map[string]string{file: service}, file, "80", "80"), "app/moved.yaml", bad[file]), Conflict, ""},
 		"anchor outside the template": {
 			anchored, replace(t, anchored, file, `&version "1.0"`, `&version "1.1"`),
 			replace(t, anchored, file, `&version "1.0"`, `&version "1.1"`), Changes, "",
