@@ -44,7 +44,7 @@ func concerned() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(*v1alpha1.Rollout)
 		after, both := e.ObjectNew.(*v1alpha1.Rollout)
-		return ok && both && (!equality.Semantic.DeepEqual(subject(before), subject(after)) ||
+		return ok && both && (subject(before) != subject(after) ||
 			!equality.Semantic.DeepEqual(before.Spec.OnFailure.Revert, after.Spec.OnFailure.Revert))
 	}}
 }
