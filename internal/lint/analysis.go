@@ -2,115 +2,93 @@ package lint
 
 import (
 	"fmt"
-	"regexp"
-	"slices"
-	"strings"
 
+	"github.com/belay-delivery/belay/analysis"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
-// placeholders that a query may use besides {{args.…}}; true where they need arms.
-var placeholders = map[string]bool{
-	"namespace":       false,
-	"canary.pods":     true,
-	"stable.pods":     true,
-	"canary.revision": true,
-	"stable.revision": true,
-	"canary.service":  true,
-	"stable.service":  true,
-}
-
-var placeholder = regexp.MustCompile(`\{\{([^{}]*)\}\}`)
-
-func argNames(args []v1alpha1.Argument) map[string]bool {
-	out := map[string]bool{}
-	for _, a := range args {
-		out[a.Name] = true
+// checkTemplate resolves each metric alone, with a value for every argument: what is left is wrong in the template.
+func checkTemplate(t typed[v1alpha1.AnalysisTemplate]) []Finding {
+	ref := v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: t.v.Name}}}
+	for _, a := range t.v.Spec.Args {
+		ref.Args = append(ref.Args, v1alpha1.Argument{Name: a.Name, Value: new("x")})
 	}
-	return out
-}
-
-// checkPlaceholders looks for placeholders that nothing fills.
-func checkPlaceholders(doc *document, path string, metrics []v1alpha1.Metric, args map[string]bool) []Finding {
 	var out []Finding
-	for i := range metrics {
-		at := fmt.Sprintf("%s[%d].threshold.prometheus.query", path, i)
-		for _, m := range placeholder.FindAllStringSubmatch(metrics[i].Threshold.Prometheus.Query, -1) {
-			name := strings.TrimSpace(m[1])
-			arg, isArg := strings.CutPrefix(name, "args.")
-			_, known := placeholders[name]
-			switch {
-			case isArg && !args[arg]:
-				out = append(out, doc.errorf(at, "add it to spec.args", "the query uses argument %q, which is not declared", arg))
-			case !isArg && !known:
-				out = append(out, doc.errorf(at, "use args.<name>, namespace, or pods, revision or service of canary and stable", "nothing fills the placeholder {{%s}}", name))
-			}
+	for i := range t.v.Spec.Metrics {
+		alone := t.v.DeepCopy()
+		alone.Spec.Metrics = alone.Spec.Metrics[i : i+1]
+		if _, _, err := analysis.Resolve([]v1alpha1.AnalysisTemplate{*alone}, ref); err != nil {
+			out = append(out, t.errorf(queryPath(i), "", "%s", err))
 		}
 	}
 	return out
 }
 
+func queryPath(metric int) string {
+	return fmt.Sprintf("spec.metrics[%d].threshold.prometheus.query", metric)
+}
+
 // checkRun checks an AnalysisRun that stands on its own.
 func checkRun(r typed[v1alpha1.AnalysisRun]) []Finding {
-	out := checkPlaceholders(r.document, "spec.metrics", r.v.Spec.Metrics, argNames(r.v.Spec.Args))
+	var out []Finding
 	for i, a := range r.v.Spec.Args {
 		if a.Value == nil {
 			out = append(out, r.errorf(fmt.Sprintf("spec.args[%d].value", i), "give it", "argument %q has no value", a.Name))
 		}
 	}
-	if r.v.Spec.Arms != nil {
-		return out
+	vars := variables(r.v.Spec.Args)
+	if r.v.Spec.Arms == nil {
+		vars.Canary, vars.Stable = nil, nil
 	}
 	for i := range r.v.Spec.Metrics {
-		for _, m := range placeholder.FindAllStringSubmatch(r.v.Spec.Metrics[i].Threshold.Prometheus.Query, -1) {
-			if placeholders[strings.TrimSpace(m[1])] {
-				out = append(out, r.errorf(fmt.Sprintf("spec.metrics[%d].threshold.prometheus.query", i), "set spec.arms",
-					"the query uses {{%s}}, but the run has no arms", strings.TrimSpace(m[1])))
-			}
+		if _, err := analysis.Expand(r.v.Spec.Metrics[i].Threshold.Prometheus.Query, vars); err != nil {
+			out = append(out, r.errorf(queryPath(i), "", "%s", err))
 		}
 	}
 	return out
 }
 
-// checkAnalysis checks that templates exist, metrics have one name each, and every argument gets a value.
+// variables are the arguments' values, and arms that stand for real ones.
+func variables(args []v1alpha1.Argument) analysis.Variables {
+	values := map[string]string{}
+	for _, a := range args {
+		if a.Value != nil {
+			values[a.Name] = *a.Value
+		}
+	}
+	arm := &analysis.Arm{Pods: []string{"pod-a", "pod-b"}, Revision: "revision", Service: "service"}
+	return analysis.Variables{Namespace: "namespace", Args: values, Canary: arm, Stable: arm}
+}
+
+// checkAnalysis checks that the templates exist, fit together, and that every query can be made.
 func (b *bundle) checkAnalysis(r typed[v1alpha1.Rollout], path string, ref *v1alpha1.AnalysisReference) []Finding {
 	if len(b.templates) == 0 {
 		return []Finding{r.warnf(path+".templates", "give lint their files too", "no AnalysisTemplate is in these files: references and arguments were not checked")}
 	}
 	var out []Finding
-	metricOf := map[string]string{}
-	declared := map[string]bool{}
-	complete := true
+	var templates []v1alpha1.AnalysisTemplate
 	for i, name := range ref.Templates {
-		at := fmt.Sprintf("%s.templates[%d].name", path, i)
 		t, ok := find(b.templates, r.document, name.Name)
 		if !ok {
-			complete = false
-			out = append(out, r.errorf(at, "add it, or correct the name", "AnalysisTemplate %q is not in these files", name.Name))
+			out = append(out, r.errorf(fmt.Sprintf("%s.templates[%d].name", path, i), "add it, or correct the name", "AnalysisTemplate %q is not in these files", name.Name))
 			continue
 		}
-		for _, m := range t.v.Spec.Metrics {
-			if before, dup := metricOf[m.Name]; dup {
-				out = append(out, r.errorf(at, "rename one of them", "metric %q is in AnalysisTemplates %s and %s", m.Name, before, name.Name))
-			}
-			metricOf[m.Name] = name.Name
+		if len(checkTemplate(t)) > 0 {
+			return out // reported at the template
 		}
-		for _, a := range t.v.Spec.Args {
-			declared[a.Name] = true
-			if a.Value == nil && !hasValue(ref.Args, a.Name) {
-				out = append(out, r.errorf(path+".args", fmt.Sprintf("add {name: %s, value: …}", a.Name),
-					"AnalysisTemplate %s needs a value for argument %q", name.Name, a.Name))
-			}
-		}
+		templates = append(templates, *t.v)
 	}
-	for i, a := range ref.Args {
-		if complete && !declared[a.Name] {
-			out = append(out, r.errorf(fmt.Sprintf("%s.args[%d].name", path, i), "take it out, or correct the name", "no template takes an argument %q", a.Name))
+	if len(out) > 0 {
+		return out
+	}
+	metrics, args, err := analysis.Resolve(templates, *ref)
+	if err != nil {
+		return append(out, r.errorf(path, "", "%s", err))
+	}
+	for i := range metrics {
+		if _, err := analysis.Expand(metrics[i].Threshold.Prometheus.Query, variables(args)); err != nil {
+			out = append(out, r.errorf(path, "", "metric %q: %s", metrics[i].Name, err))
 		}
 	}
 	return out
-}
-
-func hasValue(args []v1alpha1.Argument, name string) bool {
-	return slices.ContainsFunc(args, func(a v1alpha1.Argument) bool { return a.Name == name && a.Value != nil })
 }

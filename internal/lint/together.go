@@ -69,7 +69,7 @@ func checkTogether(docs []*document) []Finding {
 		out = append(out, b.checkRollout(r)...)
 	}
 	for _, t := range b.templates {
-		out = append(out, checkPlaceholders(t.document, "spec.metrics", t.v.Spec.Metrics, argNames(t.v.Spec.Args))...)
+		out = append(out, checkTemplate(t)...)
 	}
 	for _, r := range b.runs {
 		out = append(out, checkRun(r)...)

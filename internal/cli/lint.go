@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	crd "github.com/belay-delivery/belay/config/crd"
+	"github.com/belay-delivery/belay/internal/lint"
+)
+
+type lintOptions struct {
+	files  []string
+	strict bool
+	output string
+}
+
+func (a *app) lintCommand() *cobra.Command {
+	o := &lintOptions{}
+	cmd := &cobra.Command{
+		Use:   "lint -f FILE|DIR|-",
+		Short: "Check Belay's objects in files, without a cluster",
+		Long: `Check Belay's objects in files with the API server's own rules, and what spans several objects: selectors and labels,
+Services and routes, templates and their arguments, repositories. No cluster is needed. Each line says
+file:line: kind/name: field: what is wrong; what would be right. The exit code is 1 where there is an error.`,
+		Example:           "  kubectl belay lint -f deploy/\n  kustomize build . | kubectl belay lint -f -",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return a.lint(cmd.Context(), o) },
+	}
+	cmd.Flags().StringSliceVarP(&o.files, "filename", "f", nil, "File, folder, or - for standard input; may be given several times")
+	cmd.Flags().BoolVar(&o.strict, "strict", false, "Warnings fail too")
+	outputFlag(cmd, &o.output, "json")
+	return cmd
+}
+
+func (a *app) lint(ctx context.Context, o *lintOptions) error {
+	if len(o.files) == 0 {
+		return errors.New("nothing to check: give files with -f")
+	}
+	schemas, err := lint.LoadSchemas(crd.Files)
+	if err != nil {
+		return fmt.Errorf("loading schemas: %w", err)
+	}
+	sources, err := lint.ReadSources(o.files, a.streams.In)
+	if err != nil {
+		return err
+	}
+	report, err := lint.Run(ctx, schemas, sources)
+	if err != nil {
+		return err
+	}
+	if err := a.printReport(report, o); err != nil {
+		return err
+	}
+	if report.Errors > 0 || o.strict && report.Warnings > 0 {
+		return &exitError{code: ExitError}
+	}
+	return nil
+}
+
+func (a *app) printReport(report lint.Report, o *lintOptions) error {
+	if o.output != "" {
+		return printObject(a.streams.Out, o.output, report)
+	}
+	var out strings.Builder
+	for _, f := range report.Findings {
+		out.WriteString(f.String() + "\n")
+	}
+	fmt.Fprintf(a.streams.ErrOut, "%d objects in %d files: %d errors, %d warnings\n", report.Checked, report.Files, report.Errors, report.Warnings)
+	return printText(a.streams.Out, out.String())
+}

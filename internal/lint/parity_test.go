@@ -1,0 +1,322 @@
+package lint
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	crd "github.com/belay-delivery/belay/config/crd"
+	"github.com/belay-delivery/belay/internal/testenv"
+)
+
+// valid holds one object of each kind that both accept; rows change it by JSON merge patches.
+var valid = map[string]string{
+	"Rollout": `
+spec:
+  selector: {matchLabels: {app: a}}
+  template: {metadata: {labels: {app: a}}, spec: {containers: [{name: c, image: i}]}}
+  traffic: {stableService: a, canaryService: b, routes: [{kind: HTTPRoute, name: a}]}
+  strategy: {canary: {steps: [{name: one, weight: 10, replicas: 1}, {name: two, weight: 50}]}}
+  onFailure: {revert: {repository: r, path: apps/a}}
+`,
+	"Decision":         `spec: {subject: {kind: Rollout, name: a}, action: Promote, attempt: 1, step: 0, actor: me}`,
+	"AnalysisTemplate": `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
+	"AnalysisRun":      `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
+	"Repository":       `spec: {url: "https://git/x.git", ref: {branch: main}}`,
+	"Sync":             `spec: {repository: r, path: apps, serviceAccountName: sa}`,
+}
+
+// row is an object that both the API server and lint refuse, at field. With update, patch is applied to an existing one.
+type row struct {
+	kind, name string
+	patch      string
+	field      string
+	// rule is the message of the CEL rule that refuses, where one does.
+	rule   string
+	update bool
+}
+
+const metricsPatch = `{spec: {metrics: [{name: m, threshold: %s}]}}`
+
+func metricRows(kind string) []row {
+	at := "spec.metrics[0].threshold"
+	return []row{
+		{kind: kind, name: "no bounds", patch: fmt.Sprintf(metricsPatch, `{prometheus: {query: up}}`), field: at, rule: "threshold needs min, max or both"},
+		{kind: kind, name: "min above max", patch: fmt.Sprintf(metricsPatch, `{min: "3", max: "2", prometheus: {query: up}}`), field: at, rule: "threshold.min must not exceed threshold.max"},
+		{kind: kind, name: "interval", patch: fmt.Sprintf(metricsPatch, `{min: "3", interval: 10ms, prometheus: {query: up}}`), field: at + ".interval", rule: "interval must be at least 1s"},
+		{kind: kind, name: "timeout", patch: fmt.Sprintf(metricsPatch, `{min: "3", prometheus: {query: up, timeout: 61s}}`), field: at + ".prometheus.timeout", rule: "timeout must be above 0s and at most 60s"},
+		{kind: kind, name: "secret without address", patch: fmt.Sprintf(metricsPatch, `{min: "3", prometheus: {query: up, secretRef: {name: s}}}`), field: at + ".prometheus", rule: "secretRef needs address: credentials are never sent to the default server"},
+		{kind: kind, name: "not a number", patch: fmt.Sprintf(metricsPatch, `{min: much, prometheus: {query: up}}`), field: at + ".min"},
+		{kind: kind, name: "no query", patch: fmt.Sprintf(metricsPatch, `{min: "1", prometheus: {}}`), field: at + ".prometheus.query"},
+	}
+}
+
+func rows() []row {
+	longName := strings.Repeat("a", 64)
+	const steps = `{spec: {strategy: {canary: {steps: %s}}}}`
+	const at = "spec.strategy.canary.steps"
+	out := []row{
+		{kind: "Rollout", name: "long name", patch: `{metadata: {name: ` + longName[:53] + `}}`, field: "", rule: "metadata.name must have at most 52 characters: ReplicaSets are named <name>-<revision>"},
+		{kind: "Rollout", name: "selector changed", update: true, patch: `{spec: {selector: {matchLabels: {app: b}}, template: {metadata: {labels: {app: b}}}}}`, field: "spec", rule: "selector cannot be changed: make a new Rollout instead"},
+		{kind: "Rollout", name: "labels", patch: `{spec: {template: {metadata: {labels: {app: b}}}}}`, field: "spec", rule: "template.metadata.labels must carry every label of selector.matchLabels"},
+		{kind: "Rollout", name: "weight above total", patch: fmt.Sprintf(steps, `[{weight: 101}]`), field: "spec", rule: "strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"},
+		{kind: "Rollout", name: "same service", patch: `{spec: {traffic: {canaryService: a}}}`, field: "spec.traffic", rule: "canaryService must differ from stableService"},
+		{kind: "Rollout", name: "step names", patch: fmt.Sprintf(steps, `[{name: x, weight: 1}, {name: x, weight: 2}]`), field: "spec.strategy.canary", rule: "steps: every name may occur once"},
+		{kind: "Rollout", name: "replicas 0", patch: fmt.Sprintf(steps, `[{weight: 1, replicas: 0}]`), field: at + "[0].replicas", rule: "replicas must be a count of at least 1, or a percentage from 1% to 100%"},
+		{kind: "Rollout", name: "revert path", patch: `{spec: {onFailure: {revert: {path: ../x}}}}`, field: "spec.onFailure.revert.path", rule: "path must be relative to the repository's root and must not contain '..'"},
+		{kind: "Rollout", name: "no steps", patch: fmt.Sprintf(steps, `[]`), field: at},
+		{kind: "Rollout", name: "no weight", patch: fmt.Sprintf(steps, `[{name: x}]`), field: at + "[0].weight"},
+		{kind: "Rollout", name: "replicas text", patch: `{spec: {replicas: "3"}}`, field: "spec.replicas"},
+		{kind: "Rollout", name: "bad duration", patch: fmt.Sprintf(steps, `[{weight: 1, hold: 1 minute}]`), field: at + "[0].hold"},
+		{kind: "Rollout", name: "enum", patch: `{spec: {onFailure: {action: Explode}}}`, field: "spec.onFailure.action"},
+		{kind: "Rollout", name: "route kind", patch: `{spec: {traffic: {routes: [{kind: TLSRoute, name: a}]}}}`, field: "spec.traffic.routes[0].kind"},
+		{kind: "Rollout", name: "route twice", patch: `{spec: {traffic: {routes: [{kind: HTTPRoute, name: a}, {kind: HTTPRoute, name: a}]}}}`, field: "spec.traffic.routes[1]"},
+		{kind: "Rollout", name: "no traffic", patch: `{spec: {traffic: null}}`, field: "spec.traffic"},
+		{kind: "Rollout", name: "bad name", patch: `{metadata: {name: Not_A_Name}}`, field: "metadata.name"},
+		{kind: "Rollout", name: "unknown field", patch: `{spec: {replicaz: 3}}`, field: "spec.replicaz"},
+		{kind: "Rollout", name: "unknown field in a pod", patch: `{spec: {template: {spec: {containers: [{name: c, image: i, imag: j}]}}}}`, field: "spec.template.spec.containers[0].imag"},
+		{kind: "Decision", name: "changed", update: true, patch: `{spec: {reason: other}}`, field: "spec", rule: "a Decision cannot be changed: make a new one"},
+		{kind: "Decision", name: "retry without revision", patch: `{spec: {action: Retry}}`, field: "spec", rule: "action Retry needs revision; every other action needs attempt"},
+		{kind: "Decision", name: "no step", patch: `{spec: {step: null}}`, field: "spec", rule: "actions Approve and Promote need step, counted from 0"},
+		{kind: "Decision", name: "action", patch: `{spec: {action: Undo}}`, field: "spec.action"},
+		{kind: "Decision", name: "attempt 0", patch: `{spec: {attempt: 0}}`, field: "spec.attempt"},
+		{kind: "AnalysisRun", name: "changed", update: true, patch: fmt.Sprintf(metricsPatch, `{min: "1", prometheus: {query: down}}`), field: "spec", rule: "metrics cannot be changed: make a new AnalysisRun instead"},
+		{kind: "Repository", name: "scheme", patch: `{spec: {url: "ftp://x/y"}}`, field: "spec.url", rule: "url must begin with https://, http://, ssh:// or file://"},
+		{kind: "Repository", name: "credentials", patch: `{spec: {url: "https://me:secret@x/y"}}`, field: "spec.url", rule: "url must not hold credentials: put them into the Secret of secretRef"},
+		{kind: "Repository", name: "interval", patch: `{spec: {interval: 10ms}}`, field: "spec.interval", rule: "interval must be at least 1s"},
+		{kind: "Repository", name: "branch", patch: `{spec: {ref: {branch: "-x"}}}`, field: "spec.ref.branch"},
+		{kind: "Sync", name: "long name", patch: `{metadata: {name: ` + longName + `}}`, field: "", rule: "metadata.name must have at most 63 characters: it is the value of a label"},
+		{kind: "Sync", name: "path", patch: `{spec: {path: /apps}}`, field: "spec.path", rule: "path must be relative to the repository's root and must not contain '..'"},
+		{kind: "Sync", name: "interval", patch: `{spec: {interval: 1s}}`, field: "spec.interval", rule: "interval must be at least 5s"},
+		{kind: "Sync", name: "no account", patch: `{spec: {serviceAccountName: null}}`, field: "spec.serviceAccountName"},
+	}
+	return append(append(out, metricRows("AnalysisTemplate")...), metricRows("AnalysisRun")...)
+}
+
+func object(t *testing.T, kind, namespace string) map[string]any {
+	t.Helper()
+	out := map[string]any{}
+	text := fmt.Sprintf("apiVersion: belay.dev/v1alpha1\nkind: %s\nmetadata: {name: ok, namespace: %s}\n%s", kind, namespace, valid[kind])
+	raw, err := yaml.YAMLToJSON([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &unstructured.Unstructured{}
+	if err := u.UnmarshalJSON(raw); err != nil {
+		t.Fatal(err)
+	}
+	out = u.Object
+	return out
+}
+
+func patched(t *testing.T, base map[string]any, patch string) map[string]any {
+	t.Helper()
+	raw, err := yaml.YAMLToJSON([]byte(patch))
+	if err != nil {
+		t.Fatalf("%s: %v", patch, err)
+	}
+	p := (&unstructured.Unstructured{Object: base}).DeepCopy()
+	var change map[string]any
+	if err := json.Unmarshal(raw, &change); err != nil {
+		t.Fatal(err)
+	}
+	merge(p.Object, change)
+	raw, err = p.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &unstructured.Unstructured{}
+	if err := out.UnmarshalJSON(raw); err != nil {
+		t.Fatal(err)
+	}
+	return out.Object
+}
+
+func merge(into, change map[string]any) {
+	for key, value := range change {
+		nested, isMap := value.(map[string]any)
+		before, had := into[key].(map[string]any)
+		switch {
+		case value == nil:
+			delete(into, key)
+		case isMap && had:
+			merge(before, nested)
+		default:
+			into[key] = value
+		}
+	}
+}
+
+func schemas(t *testing.T) *Schemas {
+	t.Helper()
+	s, err := LoadSchemas(crd.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// fields are the paths at which lint refuses obj.
+func fields(t *testing.T, s *Schemas, obj, old map[string]any) []string {
+	t.Helper()
+	res, err := s.Validate(t.Context(), obj, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := slices.Clone(res.Unknown)
+	for _, e := range res.Errors {
+		out = append(out, trimPath(e))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func TestLintAndAPIServerRefuseTheSame(t *testing.T) {
+	env := testenv.New(t)
+	c := client.WithFieldValidation(env.Client, metav1.FieldValidationStrict)
+	s := schemas(t)
+	for _, kind := range slices.Sorted(maps.Keys(valid)) {
+		good := object(t, kind, env.Namespace)
+		if got := fields(t, s, good, nil); len(got) > 0 {
+			t.Errorf("%s: lint refuses a valid one at %v", kind, got)
+		}
+		if err := c.Create(t.Context(), &unstructured.Unstructured{Object: object(t, kind, env.Namespace)}); err != nil {
+			t.Fatalf("%s: the API server refuses a valid one: %v", kind, err)
+		}
+	}
+	for _, r := range rows() {
+		t.Run(r.kind+"/"+r.name, func(t *testing.T) {
+			base := object(t, r.kind, env.Namespace)
+			bad := patched(t, base, r.patch)
+			var old map[string]any
+			switch {
+			case r.update:
+				old = base
+			case !strings.HasPrefix(r.patch, "{metadata"):
+				bad = patched(t, bad, `{metadata: {name: bad}}`) // "ok" exists
+			}
+			got := fields(t, s, bad, old)
+			if !slices.Contains(got, r.field) {
+				t.Errorf("lint: refused at %q, want %q", got, r.field)
+			}
+			err := serverRefusal(t, c, bad, r.update)
+			want := serverFields(t, err)
+			if !slices.Equal(want, got) {
+				t.Errorf("API server refuses at %q, lint at %q: %v", want, got, err)
+			}
+			if r.rule != "" && !strings.Contains(err.Error(), r.rule) {
+				t.Errorf("API server says %v, want rule %q", err, r.rule)
+			}
+		})
+	}
+}
+
+func serverRefusal(t *testing.T, c client.Client, bad map[string]any, update bool) error {
+	t.Helper()
+	u := (&unstructured.Unstructured{Object: bad}).DeepCopy()
+	var err error
+	if update {
+		live := &unstructured.Unstructured{}
+		live.SetGroupVersionKind(u.GroupVersionKind())
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(u), live); err != nil {
+			t.Fatal(err)
+		}
+		u.SetResourceVersion(live.GetResourceVersion())
+		err = c.Update(t.Context(), u)
+	} else {
+		err = c.Create(t.Context(), u, client.DryRunAll)
+	}
+	if err == nil {
+		t.Fatal("the API server accepts it")
+	}
+	return err
+}
+
+// serverFields are the paths at which the API server refused.
+func serverFields(t *testing.T, err error) []string {
+	t.Helper()
+	var status *apierrors.StatusError
+	if !errors.As(err, &status) {
+		t.Fatalf("not a status: %v", err)
+	}
+	var out []string
+	if _, unknown, ok := strings.Cut(err.Error(), `unknown field "`); ok {
+		field, _, _ := strings.Cut(unknown, `"`)
+		return []string{field}
+	}
+	if status.ErrStatus.Details != nil {
+		for _, cause := range status.ErrStatus.Details.Causes {
+			if !strings.Contains(cause.Message, "some validation rules were not checked") {
+				out = append(out, strings.TrimPrefix(strings.TrimPrefix(cause.Field, "<nil>"), "."))
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// TestEveryRuleHasARow reads the rules out of the CRDs: a rule without a row that it refuses fails the test. Each is
+// accepted by the valid object of its kind, which has every field that a rule speaks of.
+func TestEveryRuleHasARow(t *testing.T) {
+	covered := map[string]bool{}
+	s := schemas(t)
+	for _, r := range rows() {
+		if r.rule == "" {
+			continue
+		}
+		base := object(t, r.kind, "n")
+		bad, old := patched(t, base, r.patch), map[string]any(nil)
+		if r.update {
+			old = base
+		}
+		res, err := s.Validate(t.Context(), bad, old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range res.Errors {
+			if strings.Contains(e.Error(), r.rule) {
+				covered[r.kind+": "+r.rule] = true
+			}
+		}
+	}
+	total := 0
+	for gvk, k := range s.kinds {
+		for _, message := range ruleMessages(k.props) {
+			total++
+			if !covered[gvk.Kind+": "+message] {
+				t.Errorf("%s: no row is refused by rule %q", gvk.Kind, message)
+			}
+		}
+	}
+	if total < 25 {
+		t.Errorf("found %d rules in the CRDs: they are not read", total)
+	}
+}
+
+func ruleMessages(p *apiextensionsv1.JSONSchemaProps) []string {
+	var out []string
+	for _, v := range p.XValidations {
+		out = append(out, v.Message)
+	}
+	for _, nested := range p.Properties {
+		out = append(out, ruleMessages(&nested)...)
+	}
+	if p.Items != nil && p.Items.Schema != nil {
+		out = append(out, ruleMessages(p.Items.Schema)...)
+	}
+	if p.AdditionalProperties != nil && p.AdditionalProperties.Schema != nil {
+		out = append(out, ruleMessages(p.AdditionalProperties.Schema)...)
+	}
+	return out
+}
