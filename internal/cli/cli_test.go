@@ -160,7 +160,10 @@ func TestListAndStatus(t *testing.T) {
 	if err := json.Unmarshal([]byte(h.run("status", "shop", "-o", "json").out), &v); err != nil || v.Kind != view.KindRollout || v.Attempt.Step != 2 {
 		t.Errorf("%v: %+v", err, v)
 	}
-	h.status(func(r *v1alpha1.Rollout) { over(v1alpha1.OutcomeRolledBack)(r); r.Status.Conditions = ready(metav1.ConditionFalse) })
+	h.status(func(r *v1alpha1.Rollout) {
+		over(v1alpha1.OutcomeRolledBack)(r)
+		r.Status.Conditions = ready(metav1.ConditionFalse)
+	})
 	h.want(h.run("status", "shop"), ExitDegraded, "Degraded", "RolledBack")
 	h.want(h.run("status", "none"), ExitError, "not found")
 	h.want(h.run("status", "shop", "-o", "xml"), ExitError, "use one of json, yaml")
