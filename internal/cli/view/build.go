@@ -48,7 +48,7 @@ func Build(o Objects) View {
 // HealthOf says in one word how a Rollout is.
 func HealthOf(r *v1alpha1.Rollout) Health {
 	if a := r.Status.Attempt; a != nil && observed(r) {
-		if pausedByBelay(a) || a.Verdict != nil && a.Verdict.Outcome != v1alpha1.OutcomeSuperseded {
+		if pausedByBelay(a) || overdue(r) || a.Verdict != nil && a.Verdict.Outcome != v1alpha1.OutcomeSuperseded {
 			return Degraded
 		}
 		return Progressing
@@ -70,6 +70,12 @@ func HealthOf(r *v1alpha1.Rollout) Health {
 // pausedByBelay says whether onFailure has paused the attempt, which only a person ends.
 func pausedByBelay(a *v1alpha1.Attempt) bool {
 	return a.Pause != nil && a.Pause.Name == v1alpha1.FieldManager
+}
+
+// overdue says whether the first revision ever does not come up: there is nothing to go back to, so no verdict falls.
+func overdue(r *v1alpha1.Rollout) bool {
+	c := v1alpha1.FindCondition(r.Status.Conditions, v1alpha1.ConditionStalled)
+	return c != nil && c.Status == metav1.ConditionTrue && c.Reason == "ProgressDeadline"
 }
 
 // quarantined says whether the spec asks for a revision that failed.

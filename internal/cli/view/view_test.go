@@ -133,6 +133,15 @@ func TestHealth(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want[name])
 		}
 	}
+	first := scenarios()["stepping"].Rollout
+	first.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: "ApprovalRequired"}}
+	if got := HealthOf(first); got != Progressing {
+		t.Errorf("waiting for an approval: %s", got)
+	}
+	first.Status.Conditions[0].Reason = "ProgressDeadline"
+	if got := HealthOf(first); got != Degraded {
+		t.Errorf("the first revision does not come up: %s", got)
+	}
 	unseen := scenarios()["healthy"].Rollout
 	unseen.Generation++
 	if got := HealthOf(unseen); got != Progressing {
