@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ import (
 const (
 	// maxAccounts is for how many ServiceAccounts a client is kept.
 	maxAccounts = 512
+	// untyped is how the API server words, with status 500, that an object does not fit the schema of its kind.
+	untyped = "failed to create typed patch object"
 	// establishTimeout is how long a new kind may take to be served.
 	establishTimeout = 10 * time.Second
 )
@@ -169,7 +172,8 @@ func faultOf(err error) *Fault {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
 		code := status.Status().Code
-		fault.Denied = code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout
+		fault.Denied = code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout ||
+			strings.Contains(fault.Message, untyped)
 	}
 	return fault
 }
