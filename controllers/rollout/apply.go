@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -117,11 +118,17 @@ func (w *work) createReplicaSet(ctx context.Context, a planner.CreateReplicaSet)
 
 // mustOwn fails where an object of the wanted name belongs to somebody else.
 func (w *work) mustOwn(ctx context.Context, o client.Object) error {
-	if err := w.Reader.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
+	gvk, err := apiutil.GVKForObject(o, w.Scheme)
+	if err != nil {
+		return fmt.Errorf("finding the kind of %T: %w", o, err)
+	}
+	there := &metav1.PartialObjectMetadata{}
+	there.SetGroupVersionKind(gvk)
+	if err := w.Reader.Get(ctx, client.ObjectKeyFromObject(o), there); err != nil {
 		return fmt.Errorf("reading what has the name %s: %w", o.GetName(), err)
 	}
-	if !metav1.IsControlledBy(o, w.rollout) {
-		return fmt.Errorf("%T %s exists but does not belong to this Rollout: delete or rename it", o, o.GetName())
+	if !metav1.IsControlledBy(there, w.rollout) {
+		return fmt.Errorf("%s %s exists but does not belong to this Rollout: delete or rename it", gvk.Kind, o.GetName())
 	}
 	return nil
 }
@@ -203,7 +210,7 @@ func (w *work) patchStable(ctx context.Context, add bool) error {
 			return
 		}
 		service.Spec.Selector = merged(service.Spec.Selector, map[string]string{v1alpha1.LabelRole: string(v1alpha1.RoleStable)})
-		service.Annotations = merged(service.Annotations, map[string]string{gatewayapi.SelectorAnnotation: w.rollout.Name})
+		service.Annotations = merged(service.Annotations, map[string]string{gatewayapi.SelectorAnnotation: w.rollout.Namespace + "/" + w.rollout.Name})
 	})
 }
 
@@ -293,7 +300,23 @@ func (w *work) patchRoute(ctx context.Context, a planner.PatchRoute) error {
 	if err == nil {
 		ctrl.LoggerFrom(ctx).Info("Patched route", "HTTPRoute", a.Name, "weight", a.Weight, "why", a.Why)
 	}
+	if apierrors.IsInvalid(err) && w.outdated(ctx, a.Name) {
+		return errStale
+	}
 	return err
+}
+
+// outdated says whether a route is no longer the one that the plan was made for: then a test of the patch has failed,
+// which the API server does not tell apart from a patch that is wrong.
+func (w *work) outdated(ctx context.Context, name string) bool {
+	now := &unstructured.Unstructured{}
+	now.SetGroupVersionKind(routeKind)
+	if err := w.Reader.Get(ctx, client.ObjectKey{Namespace: w.rollout.Namespace, Name: name}, now); err != nil {
+		return apierrors.IsNotFound(err)
+	}
+	return !slices.ContainsFunc(w.observed.Routes, func(r planner.Route) bool {
+		return r.Name == name && r.Object != nil && r.Object.GetResourceVersion() == now.GetResourceVersion()
+	})
 }
 
 func (w *work) startRun(ctx context.Context, a planner.StartRun) error {

@@ -91,16 +91,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	plan := planner.Make(observed)
 	work := &work{Reconciler: r, rollout: rollout, plan: plan, observed: observed}
-	wrote, err := work.carryOut(ctx)
+	soon, err := work.carryOut(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: nextLook(observed.Now, plan.NextLook, wrote)}, nil
+	return ctrl.Result{RequeueAfter: nextLook(observed.Now, plan.NextLook, soon)}, nil
 }
 
-func nextLook(now, next time.Time, wrote bool) time.Duration {
+func nextLook(now, next time.Time, soon bool) time.Duration {
 	switch {
-	case wrote:
+	case soon:
 		return again
 	case next.IsZero():
 		return 0

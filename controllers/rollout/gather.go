@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -192,11 +193,17 @@ func (r *Reconciler) endpoints(ctx context.Context, namespace, service string, p
 	return count, nil
 }
 
+// gatherRoutes reads routes from the API server while an attempt runs: read-your-own-writes does not cover objects
+// without a type, and a route from before the last patch would be taken for one that carries the wanted weight.
 func (r *Reconciler) gatherRoutes(ctx context.Context, ro *v1alpha1.Rollout, o *planner.Observed) error {
+	reader := client.Reader(r.Client)
+	if ro.Status.Attempt != nil {
+		reader = r.Reader
+	}
 	for _, ref := range ro.Spec.Traffic.Routes {
 		route := &unstructured.Unstructured{}
 		route.SetGroupVersionKind(routeKind)
-		err := r.Client.Get(ctx, client.ObjectKey{Namespace: ro.Namespace, Name: ref.Name}, route)
+		err := reader.Get(ctx, client.ObjectKey{Namespace: ro.Namespace, Name: ref.Name}, route)
 		switch {
 		case apierrors.IsNotFound(err):
 			route = nil
@@ -226,7 +233,7 @@ func (r *Reconciler) gatherAnalysis(ctx context.Context, ro *v1alpha1.Rollout, o
 		_, _, err := r.resolve(ctx, ro.Namespace, *ref)
 		var problem *templateProblem
 		switch {
-		case asProblem(err, &problem):
+		case errors.As(err, &problem):
 			o.AnalysisProblem = fmt.Sprintf("%s: %s", fieldOf(i), problem.why)
 			return nil
 		case err != nil:
@@ -256,12 +263,6 @@ func fieldOf(i int) string {
 type templateProblem struct{ why string }
 
 func (p *templateProblem) Error() string { return p.why }
-
-func asProblem(err error, target **templateProblem) bool {
-	p, ok := err.(*templateProblem)
-	*target = p
-	return ok
-}
 
 // resolve reads the templates of a reference and puts their metrics and arguments together.
 func (r *Reconciler) resolve(ctx context.Context, namespace string, ref v1alpha1.AnalysisReference) ([]v1alpha1.Metric, []v1alpha1.Argument, error) {

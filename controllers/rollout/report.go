@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,21 +15,23 @@ import (
 	"github.com/belay-delivery/belay/controllers/rollout/planner"
 )
 
-// carryOut stores the intent, acts on it, and reports. It says whether anything was written.
+// carryOut stores the intent, acts on it, and reports. It says whether to look again soon: something was written, or
+// somebody else has written.
 func (w *work) carryOut(ctx context.Context) (bool, error) {
 	wrote, stored := false, error(nil)
 	if w.plan.Store {
 		if wrote, stored = w.store(ctx, ""); stored != nil && !w.plan.Urgent {
-			return wrote, stored
+			return true, noteworthy(stored)
 		}
 	}
 	err := w.act(ctx)
 	if w.gone() {
-		return false, err
+		return err != nil, noteworthy(err)
 	}
 	// What went wrong is for people to see; what the plan intends stands.
 	wroteLast, reported := w.store(ctx, trouble(err))
-	return wrote || wroteLast || len(w.plan.Actions) > 0, errors.Join(stored, err, reported)
+	soon := wrote || wroteLast || len(w.plan.Actions) > 0 || stored != nil || reported != nil
+	return soon, noteworthy(errors.Join(stored, err, reported))
 }
 
 // gone: the finalizer was taken off, so there is no status to write any more.
@@ -64,12 +67,37 @@ func subject(action planner.Action) string {
 	return action.String()
 }
 
-// trouble is the sentence about an error. Conflicts are the ordinary course of things and say nothing to a person.
+// trouble is the sentence about errors.
 func trouble(err error) string {
-	if err == nil || apierrors.IsConflict(err) || errors.Is(err, errStale) {
+	if err = noteworthy(err); err == nil {
 		return ""
 	}
-	return bounded(err.Error())
+	return bounded(strings.Join(strings.Fields(err.Error()), " "))
+}
+
+// noteworthy leaves conflicts out: that somebody else wrote meanwhile is the ordinary course of things, and says
+// nothing to a person. What was not done is done at the next look.
+func noteworthy(err error) error {
+	var left []error
+	for _, e := range flat(err) {
+		if !apierrors.IsConflict(e) && !errors.Is(e, errStale) {
+			left = append(left, e)
+		}
+	}
+	return errors.Join(left...)
+}
+
+// flat takes joined errors apart.
+func flat(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, flat(e)...)
+	}
+	return all
 }
 
 // store writes the plan's status, where it differs from what the API server has.

@@ -257,12 +257,18 @@ func (w *world) step() bool {
 			w.rebuild()
 		}
 		if wrote > 0 || err != nil {
+			w.clock.Step(time.Millisecond) // as in life, no two looks are at the same moment
 			continue
 		}
-		if result.RequeueAfter > 0 {
+		switch {
+		case result.RequeueAfter > 0:
 			w.clock.Step(result.RequeueAfter)
+			return true
+		case w.analyst.busy:
+			w.clock.Step(time.Second) // the next measurement
+			return true
 		}
-		return result.RequeueAfter > 0
+		return false
 	}
 	w.t.Fatalf("30 looks and still writing:\n%s", w.record.text(0))
 	return false

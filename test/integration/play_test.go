@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -45,7 +46,11 @@ type gateway struct {
 }
 
 // analyst measures: a revision is good unless said otherwise.
-type analyst struct{ verdicts map[string]v1alpha1.RunVerdict }
+type analyst struct {
+	verdicts map[string]v1alpha1.RunVerdict
+	// busy: a run still measures, and something may come of it.
+	busy bool
+}
 
 // scene is what a namespace holds.
 type scene struct {
@@ -254,11 +259,16 @@ func backends(r *unstructured.Unstructured) []backend {
 // playRuns measures once per moment.
 func (w *world) playRuns(ctx context.Context, s *scene) string {
 	acted := ""
+	w.analyst.busy = false
 	for i := range s.runs.Items {
 		run := &s.runs.Items[i]
-		now := metav1.NewTime(w.clock.Now())
+		if run.Spec.State == v1alpha1.RunStopped || run.Spec.Arms == nil {
+			continue
+		}
+		now := metav1.NewTime(w.clock.Now().Truncate(time.Second))
 		last := run.Status.Metrics
-		if run.Spec.State == v1alpha1.RunStopped || run.Spec.Arms == nil || len(last) > 0 && !last[0].LastPassedAt.Before(&now) {
+		w.analyst.busy = w.analyst.busy || run.Status.Verdict != v1alpha1.VerdictPending
+		if len(last) > 0 && !last[0].LastPassedAt.Before(&now) {
 			continue
 		}
 		verdict := v1alpha1.VerdictPass

@@ -206,6 +206,7 @@ func (r *record) effect(verb string, o client.Object, what string) string {
 	s := fmt.Sprintf("%s %s %s %s", verb, kind, o.GetName(), what)
 	s = podSuffix.ReplaceAllString(s, "$1-*")
 	s = clocks.ReplaceAllString(s, "<time>")
+	s = strings.ReplaceAll(s, r.w.ns, "<namespace>")
 	return strings.TrimSpace(r.w.alias.in(s))
 }
 
