@@ -1,0 +1,88 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+)
+
+// TestOperationsPage: every flag and every metric of the manager is in docs/operations.md.
+func TestOperationsPage(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(raw)
+	fs := flag.NewFlagSet("belay", flag.ContinueOnError)
+	(&options{}).bind(fs)
+	fs.VisitAll(func(f *flag.Flag) {
+		if !strings.Contains(page, "`--"+f.Name+"`") {
+			t.Errorf("flag --%s is not documented", f.Name)
+		}
+	})
+	found := 0
+	descs := make(chan *prometheus.Desc, 1024)
+	go func() {
+		metrics.Registry.(prometheus.Collector).Describe(descs)
+		close(descs)
+	}()
+	for d := range descs {
+		_, rest, ok := strings.Cut(d.String(), `fqName: "belay_`)
+		if !ok {
+			continue
+		}
+		found++
+		name, _, _ := strings.Cut(rest, `"`)
+		if !strings.Contains(page, "`belay_"+name+"`") {
+			t.Errorf("metric belay_%s is not documented", name)
+		}
+	}
+	if found < 5 {
+		t.Errorf("found %d metrics of Belay, want at least 5", found)
+	}
+}
+
+func TestFlagsAreChecked(t *testing.T) {
+	for name, test := range map[string]struct {
+		args []string
+		want string
+	}{
+		"defaults":        {nil, ""},
+		"address":         {[]string{"--prometheus-address=prometheus:9090"}, "--prometheus-address"},
+		"no rollouts":     {[]string{"--concurrent-rollouts=0"}, "--concurrent-rollouts"},
+		"no requests":     {[]string{"--kube-api-qps=0"}, "--kube-api-qps"},
+		"address is fine": {[]string{"--prometheus-address=https://prometheus:9090"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, fs := options{}, flag.NewFlagSet("belay", flag.ContinueOnError)
+			o.bind(fs)
+			if err := fs.Parse(test.args); err != nil {
+				t.Fatal(err)
+			}
+			err := o.validate()
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want an error with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestCachesAreNarrow(t *testing.T) {
+	o, err := cacheOptions("shop, ops")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(o.DefaultNamespaces) != 2 {
+		t.Errorf("namespaces: %v", o.DefaultNamespaces)
+	}
+	for kind, by := range o.ByObject {
+		if by.Transform == nil {
+			t.Errorf("%T is cached whole", kind)
+		}
+	}
+}
