@@ -8,7 +8,7 @@ BUILD := $(CURDIR)/build
 BIN := $(BUILD)/bin
 TESTBED := $(BIN)/testbed
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/belay-delivery/belay/internal/cli.version=$(VERSION)
 
 .PHONY: help
 help: ## list the targets

@@ -107,12 +107,12 @@ type Threshold struct {
 	// min is the least good value, a decimal number as text.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?$`
+	// +kubebuilder:validation:Pattern=`^[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$`
 	Min *string `json:"min,omitempty"`
 	// max is the greatest good value, a decimal number as text.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,3})?$`
+	// +kubebuilder:validation:Pattern=`^[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$`
 	Max *string `json:"max,omitempty"`
 	// interval between measurements, at least 1s. Default 30s.
 	// +optional
@@ -221,7 +221,7 @@ type AnalysisRunSpec struct {
 	// arms tell which pods are compared; unset on a run of one's own.
 	// +optional
 	Arms *Arms `json:"arms,omitempty"`
-	// state Stopped ends the measuring; what was not decided then stays undecided. Default Running.
+	// state Stopped ends the measuring for good; what was not decided then stays undecided. Default Running.
 	// +optional
 	// +kubebuilder:default=Running
 	// +kubebuilder:validation:Enum=Running;Stopped
@@ -299,7 +299,7 @@ type AnalysisRunStatus struct {
 	// startedAt is when the run was first looked at.
 	// +optional
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
-	// finishedAt is when the run ended: failed, all metrics passed for good, or stopped.
+	// finishedAt is when the run ended: failed, all metrics that decide passed for good, or stopped.
 	// +optional
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
 	// metrics are in the order of the spec.
@@ -344,7 +344,8 @@ type MetricStatus struct {
 	// consecutiveErrors counts provider errors since the last answer.
 	// +optional
 	ConsecutiveErrors int32 `json:"consecutiveErrors,omitempty"`
-	// lastPassedAt is when the last good measurement was taken: a step needs one that is newer than its traffic.
+	// lastPassedAt is the second in which the last good measurement was taken: a step needs one that was taken at this
+	// weight.
 	// +optional
 	LastPassedAt *metav1.Time `json:"lastPassedAt,omitempty"`
 	// nextAt is when the next measurement is due; unset when the metric is measured no more.
