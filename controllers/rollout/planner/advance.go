@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 // Reasons of verdicts, in one word.
@@ -47,6 +48,10 @@ func (d *draft) advance() {
 	d.watchPods()
 	d.proceed()
 	d.watchProgress()
+	if a := d.s.Attempt; a != nil && a.Pause != nil && a.Verdict == nil && d.stalled == "" {
+		d.stalled = "Paused"
+		d.block(d.paused())
+	}
 }
 
 func (d *draft) proceed() {
@@ -122,6 +127,11 @@ func (d *draft) cannotBegin() string {
 	case !d.routesAtRest():
 		return "routes still refer to the canary Service"
 	}
+	for _, r := range d.Routes {
+		if ok, why := gatewayapi.Programmed(r.Object); !ok {
+			return fmt.Sprintf("%s %s: %s", r.Kind, r.Name, why)
+		}
+	}
 	return ""
 }
 
@@ -168,6 +178,7 @@ func (d *draft) enterStep(i int32) {
 	a.Weight = d.stepWeight(i)
 	a.MaxWeight = max(a.MaxWeight, a.Weight)
 	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt = nil, nil, d.nowPtr()
+	a.Approvals = slices.DeleteFunc(a.Approvals, func(p v1alpha1.StepApproval) bool { return p.Step == i })
 	if a.Weight > 0 && a.ExposedAt == nil {
 		a.ExposedAt = d.nowPtr()
 	}
@@ -209,6 +220,7 @@ func (d *draft) stepping() {
 		return
 	}
 	if have, want := d.available(a.Revision), d.canaryNeed(); have < want {
+		d.disturbed()
 		d.waitForPods(fmt.Sprintf("%d of %d canary pods are available%s", have, want, d.podTrouble()))
 		return
 	}
@@ -227,13 +239,23 @@ func (d *draft) stepsEdited() bool {
 	a, declared := d.s.Attempt, int32(len(d.steps()))
 	switch {
 	case a.Step > declared, a.Step == declared && a.StepName != fullStep:
-		d.enterStep(declared - 1)
+		d.enterStep(d.lastStepWithin(a.Weight))
 	case a.StepName == fullStep && a.Step < declared, a.Weight != d.stepWeight(a.Step):
 		d.enterStep(a.Step)
 	default:
 		return false
 	}
 	return true
+}
+
+// lastStepWithin is the last declared step that asks for no more than a weight; the first one where all ask for more.
+func (d *draft) lastStepWithin(weight int32) int32 {
+	for i := int32(len(d.steps())) - 1; i > 0; i-- {
+		if d.stepWeight(i) <= weight {
+			return i
+		}
+	}
+	return 0
 }
 
 func (d *draft) switching() {
@@ -247,6 +269,11 @@ func (d *draft) switching() {
 		d.waitForPods(fmt.Sprintf("%d of %d new pods are endpoints of Service %s", have, want, d.Stable.Name))
 		return
 	}
+	if why := d.paused(); why != "" {
+		d.stalled = "Paused"
+		d.block(why)
+		return
+	}
 	d.enterStage(v1alpha1.StageRetiring)
 }
 
@@ -255,6 +282,11 @@ func (d *draft) retiring() {
 	if left := d.Stable.Endpoints[d.s.Stable.Revision]; left > 0 {
 		a.AcceptedAt = nil
 		d.block(fmt.Sprintf("%d old pods are still endpoints of Service %s", left, d.Stable.Name))
+		return
+	}
+	if have, need := d.Stable.Endpoints[a.Revision], d.enough(); have < need && d.replicas() > 0 {
+		a.AcceptedAt = nil
+		d.block(fmt.Sprintf("only %d new pods are endpoints of Service %s, %d are needed for its traffic", have, d.Stable.Name, need))
 		return
 	}
 	if a.AcceptedAt == nil {
@@ -294,6 +326,11 @@ func (d *draft) bake() time.Duration { return d.Rollout.Spec.Strategy.Canary.Bak
 
 func (d *draft) baking() {
 	a := d.s.Attempt
+	if why := d.paused(); why != "" {
+		d.stalled = "Paused"
+		d.block(why)
+		return
+	}
 	if !d.passed(a.StageSince, d.bake()) {
 		d.block(fmt.Sprintf("promoted; judged on until %s", clock(a.StageSince.Add(d.bake()))))
 		return
@@ -366,7 +403,8 @@ func (d *draft) finish(v v1alpha1.Verdict) {
 		Outcome: v.Outcome, Reason: v.Reason, Message: v.Message, Actor: v.Actor, StartedAt: a.StartedAt, EndedAt: d.now(), MaxWeight: a.MaxWeight})
 	d.s.History = d.s.History[:min(len(d.s.History), maxHistory)]
 	failed := v.Outcome == v1alpha1.OutcomeRolledBack || v.Outcome == v1alpha1.OutcomeAborted
-	if failed && d.Rollout.Spec.OnFailure.Revert != nil && d.s.Stable != nil {
+	retried := !slices.ContainsFunc(d.s.Quarantine, func(q v1alpha1.Quarantined) bool { return q.Revision == a.Revision })
+	if failed && !retried && d.Rollout.Spec.OnFailure.Revert != nil && d.s.Stable != nil {
 		d.s.Revert = &v1alpha1.RevertStatus{Attempt: a.Number, State: v1alpha1.RevertPending, Bad: a.Revision, Good: d.s.Stable.Revision,
 			BadCommit: a.Commit, GoodCommit: d.s.Stable.Commit, RequestedAt: v.At}
 	}

@@ -10,9 +10,10 @@ import (
 const maxDecisions = 64
 
 // decide applies the decisions that people made, each at most once. The decision's UID is stored together with its
-// effect, and the answer written afterwards, so that a crash in between neither loses nor repeats it.
+// effect, and the answer planned only once it is, so that a crash or a failed write in between neither loses nor repeats
+// it. No more are applied at once than are remembered.
 func (d *draft) decide() {
-	for _, dec := range d.Decisions {
+	for _, dec := range d.Decisions[:min(len(d.Decisions), maxDecisions/2)] {
 		if slices.Contains(d.s.Decisions, string(dec.UID)) {
 			d.answer(dec, v1alpha1.DecisionApplied, "applied")
 			continue
@@ -24,7 +25,6 @@ func (d *draft) decide() {
 		d.s.Decisions = slices.Insert(d.s.Decisions, 0, string(dec.UID))
 		d.s.Decisions = d.s.Decisions[:min(len(d.s.Decisions), maxDecisions)]
 		d.tell("Normal", "DecisionApplied", fmt.Sprintf("%s by %s: %s", dec.Spec.Action, dec.Spec.Actor, orNone(dec.Spec.Reason)))
-		d.answer(dec, v1alpha1.DecisionApplied, "applied")
 	}
 }
 
@@ -118,6 +118,10 @@ func (d *draft) resume() string {
 // applyToStep applies decisions about one step.
 func (d *draft) applyToStep(dec v1alpha1.Decision, actor v1alpha1.Actor) string {
 	a := d.s.Attempt
+	if dec.Spec.Action == v1alpha1.ActionPromoteFull && a.Stage != v1alpha1.StageInitial && a.Stage != v1alpha1.StageStepping {
+		a.Full, a.Pause = &actor, nil
+		return ""
+	}
 	if a.Stage != v1alpha1.StageStepping {
 		return fmt.Sprintf("the attempt is no longer in its steps (stage %s)", a.Stage)
 	}

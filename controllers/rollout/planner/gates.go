@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -38,15 +39,16 @@ func (d *draft) judge() {
 	d.providerPause()
 }
 
-// fail ends the attempt, or pauses it for a person.
+// fail ends the attempt, or pauses it for a person. A canary that lost its pods while it has traffic is never left so
+// (T3). A person who promoted fully has overruled the analysis, but cannot overrule pods that do not come up.
 func (d *draft) fail(v v1alpha1.Verdict) {
 	a := d.s.Attempt
 	v.Outcome, v.Actor = v1alpha1.OutcomeRolledBack, ActorBelay
-	if d.Rollout.Spec.OnFailure.Action != v1alpha1.FailurePause {
+	if d.Rollout.Spec.OnFailure.Action != v1alpha1.FailurePause || v.Reason == ReasonCanaryLost {
 		d.verdict(v)
 		return
 	}
-	if a.Full == nil {
+	if a.Full == nil || v.Reason != ReasonAnalysisFailed {
 		d.pause(v.Message)
 	}
 }
@@ -63,7 +65,7 @@ func (d *draft) pause(why string) {
 // templateChanged handles a template that is no longer the attempt's.
 func (d *draft) templateChanged() bool {
 	a := d.s.Attempt
-	zero := d.replicas() == 0 && a.Stage == v1alpha1.StageStepping
+	zero := d.replicas() == 0 && (a.Stage == v1alpha1.StageStepping || a.Stage == v1alpha1.StageSwitching)
 	if d.Revision == a.Revision && !zero {
 		return false
 	}
@@ -86,10 +88,13 @@ func (d *draft) templateChanged() bool {
 			d.verdict(v)
 			return true
 		}
+		if d.podsFailed() != nil || d.failure() != nil {
+			return false // what has failed must not become the baseline of the next attempt
+		}
 		d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: ActorBelay,
 			Message: "every step was passed; the bake was cut short by a new template"})
 	default:
-		if !back {
+		if !back && !zero {
 			return false // the switch is finished first
 		}
 		d.verdict(v)
@@ -181,7 +186,7 @@ func (d *draft) providerPause() {
 // canaryLost is the verdict when too few endpoints of the revision are left for the traffic it gets (T3).
 func (d *draft) canaryLost() *v1alpha1.Verdict {
 	a := d.s.Attempt
-	if a.Stage == v1alpha1.StageBaking || d.liveWeight() == 0 {
+	if a.Stage == v1alpha1.StageBaking || a.ExposedAt == nil || d.replicas() == 0 || d.liveWeight() == 0 {
 		return nil
 	}
 	have, need := d.Canary.Endpoints[a.Revision], d.enough()
@@ -251,7 +256,7 @@ func (d *draft) evidence(name string, since metav1.Time) string {
 		return fmt.Sprintf("AnalysisRun %s has not started", name)
 	}
 	if run.Status.Verdict == v1alpha1.VerdictHold || run.Status.Verdict == v1alpha1.VerdictPause {
-		return run.Status.Message
+		return cmp.Or(run.Status.Message, fmt.Sprintf("AnalysisRun %s: the provider does not answer", name))
 	}
 	for _, m := range run.Spec.Metrics {
 		if m.Mode == v1alpha1.MetricDryRun {
@@ -275,7 +280,7 @@ func owes(run *v1alpha1.AnalysisRun, m v1alpha1.Metric, since metav1.Time) strin
 			}
 			return fmt.Sprintf("metric %s: %d of %d good measurements", m.Name, s.Passed, count)
 		}
-		if s.Verdict == v1alpha1.VerdictPass && s.LastPassedAt != nil && !s.LastPassedAt.Before(&since) {
+		if s.Verdict == v1alpha1.VerdictPass && s.LastPassedAt != nil && since.Before(s.LastPassedAt) {
 			return ""
 		}
 		if s.Message != "" && s.Verdict != v1alpha1.VerdictPass {
@@ -291,12 +296,19 @@ func (d *draft) waitForPods(why string) {
 	d.waiting = true
 }
 
-// watchPods remembers the most pods that were available.
+// watchPods remembers the most pods that were available and in the canary Service, of those that the step asks for. What
+// was not yet an endpoint cannot be lost, and neither can what was scaled down.
 func (d *draft) watchPods() {
 	a := d.s.Attempt
-	if have := d.available(a.Revision); have > a.Available {
-		a.Available, a.ProgressAt = have, d.nowPtr()
+	target := d.canaryTarget()
+	have := min(d.available(a.Revision), target)
+	if a.Stage != v1alpha1.StageInitial {
+		have = min(have, d.Canary.Endpoints[a.Revision])
 	}
+	if have > a.Available {
+		a.ProgressAt = d.nowPtr()
+	}
+	a.Available = min(max(a.Available, have), target)
 }
 
 // watchProgress fails an attempt that has waited for pods or routes longer than progressDeadline.

@@ -15,6 +15,17 @@ func (d *draft) split(weight int32) gatewayapi.Split {
 		Owner: d.Rollout.Namespace + "/" + d.Rollout.Name}
 }
 
+// splitOf is split for one route. A canary reference with weight on a route whose record is gone can only be ours: the
+// user's own must have had weight 0 before the attempt began.
+func (d *draft) splitOf(r Route, weight int32) gatewayapi.Split {
+	s := d.split(weight)
+	if a := d.s.Attempt; a != nil && a.Stage != v1alpha1.StageInitial {
+		v := gatewayapi.Inspect(r.Object, d.split(0))
+		s.Ours = v.PreListed && v.MaxCanary > 0
+	}
+	return s
+}
+
 // preflight finds what makes the traffic unusable, before anything is started.
 func (d *draft) preflight() {
 	switch {
@@ -31,7 +42,7 @@ func (d *draft) preflight() {
 			d.trafficProblem = fmt.Sprintf("%s %s does not exist", r.Kind, r.Name)
 			return
 		}
-		if v := gatewayapi.Inspect(r.Object, d.split(d.total())); v.Problem != "" {
+		if v := gatewayapi.Inspect(r.Object, d.splitOf(r, d.total())); v.Problem != "" {
 			d.trafficProblem = fmt.Sprintf("%s %s: %s", r.Kind, r.Name, v.Problem)
 		} else if v.Managed == 0 {
 			d.trafficProblem = fmt.Sprintf("%s %s has no rule that refers to Service %s", r.Kind, r.Name, d.Stable.Name)
@@ -98,6 +109,13 @@ func (d *draft) confirmed() bool {
 	return true
 }
 
+// disturbed sets the clock back where a route does not carry the wanted weight, while something else is waited for.
+func (d *draft) disturbed() {
+	for _, r := range d.Routes {
+		d.unready(r, d.wantedWeight())
+	}
+}
+
 // unready says why a route does not carry a weight yet.
 func (d *draft) unready(r Route, want int32) string {
 	a := d.s.Attempt
@@ -108,7 +126,7 @@ func (d *draft) unready(r Route, want int32) string {
 		a.AcceptedAt, a.ConfirmedAt = nil, nil
 		return fmt.Sprintf("%s %s does not exist", r.Kind, r.Name)
 	}
-	if v := gatewayapi.Inspect(r.Object, d.split(want)); !v.Matches {
+	if v := gatewayapi.Inspect(r.Object, d.splitOf(r, want)); !v.Matches {
 		if a.AcceptedAt != nil {
 			d.tell("Warning", "RouteChanged", fmt.Sprintf("%s %s was changed by %q during attempt %d and is put right; evidence of that time does not count",
 				r.Kind, r.Name, gatewayapi.Attribution(r.Object), a.Number))
@@ -117,6 +135,9 @@ func (d *draft) unready(r Route, want int32) string {
 		return fmt.Sprintf("%s %s does not carry weight %d yet%s", r.Kind, r.Name, want, d.raiseTrouble(want))
 	}
 	if ok, why := gatewayapi.Programmed(r.Object); !ok {
+		if a.ConfirmedAt == nil {
+			a.AcceptedAt = nil
+		}
 		return fmt.Sprintf("%s %s: %s", r.Kind, r.Name, why)
 	}
 	return ""
@@ -163,7 +184,7 @@ func (d *draft) routes(why string) {
 }
 
 func (d *draft) route(r Route, want int32, why string) {
-	v := gatewayapi.Inspect(r.Object, d.split(want))
+	v := gatewayapi.Inspect(r.Object, d.splitOf(r, want))
 	if v.Matches || (want == 0 && !v.Traces && v.MaxCanary == 0) {
 		return
 	}
@@ -173,7 +194,7 @@ func (d *draft) route(r Route, want int32, why string) {
 		}
 		want = v.MinCanary
 	}
-	patch, err := gatewayapi.Patch(r.Object, d.split(want))
+	patch, err := gatewayapi.Patch(r.Object, d.splitOf(r, want))
 	if err != nil || patch == nil {
 		return // the problem stands in the preflight
 	}

@@ -67,7 +67,7 @@ func (d *draft) roles(stable bool) {
 	for i := range d.ReplicaSets {
 		rs := &d.ReplicaSets[i]
 		role := d.roleOf(rs.Revision)
-		if (role == v1alpha1.RoleStable) != stable {
+		if (role == v1alpha1.RoleStable) != stable || !stable && d.carries(rs.Revision) {
 			continue
 		}
 		var pods []string
@@ -81,6 +81,32 @@ func (d *draft) roles(stable bool) {
 			d.do(SetRole{Revision: rs.Revision, Role: role, Template: template, Pods: pods, Why: d.roleWhy(role)})
 		}
 	}
+}
+
+// carries says whether the stable Service would be left with too little if the pods of a revision went: they stay, with
+// their role, until the pods that take over have theirs and are seen in the Service (T6). Endpoints alone may be of
+// yesterday: a pod that lost its role is an endpoint for a while yet.
+func (d *draft) carries(revision string) bool {
+	if d.Stable.Endpoints[revision] == 0 || d.replicas() == 0 {
+		return false
+	}
+	var others int32
+	for r, n := range d.Stable.Endpoints {
+		if r != revision && d.roleOf(r) == v1alpha1.RoleStable {
+			others += min(n, d.podsIn(r, v1alpha1.RoleStable))
+		}
+	}
+	return others < max(1, (3*d.replicas()+3)/4)
+}
+
+func (d *draft) podsIn(revision string, role v1alpha1.Role) int32 {
+	var n int32
+	for _, p := range d.Pods {
+		if p.Revision == revision && p.Role == role {
+			n++
+		}
+	}
+	return n
 }
 
 func (d *draft) roleWhy(role v1alpha1.Role) string {
@@ -100,6 +126,9 @@ func (d *draft) ensureStableRole() {
 		return
 	}
 	rs := d.replicaSet(d.s.Stable.Revision)
+	if d.roleOf(d.s.Stable.Revision) != v1alpha1.RoleStable {
+		rs = d.replicaSet(d.s.Attempt.Revision) // the old pods are leaving the Service, the new ones are in it
+	}
 	if rs == nil || rs.Role != v1alpha1.RoleStable || d.available(rs.Revision) == 0 && d.replicas() > 0 {
 		return
 	}
@@ -170,6 +199,9 @@ func (d *draft) size(rs *ReplicaSet) (int32, string) {
 		if a != nil && a.Stage == v1alpha1.StageBaking {
 			return max(rs.Wanted, d.replicas()), "kept warm for the bake"
 		}
+		return rs.Wanted, ""
+	}
+	if d.carries(rs.Revision) {
 		return rs.Wanted, ""
 	}
 	return 0, "no traffic reaches it"
@@ -280,10 +312,29 @@ func (d *draft) release() {
 	if d.routesPlanned() {
 		return // looked at again once the route says so
 	}
+	if !d.idle() && !d.passed(*d.Rollout.DeletionTimestamp, d.deadline()) {
+		return
+	}
 	if d.Stable.RoleAdded {
 		d.do(RemoveStableRole{Why: "the Rollout is being deleted"})
 	}
 	d.do(SetFinalizer{Why: "routes and Services are as they were before"})
+}
+
+// idle says whether only stable pods are left, and takes the others away: without the role in its selector, the stable
+// Service would take them in.
+func (d *draft) idle() bool {
+	idle := true
+	for _, rs := range d.ReplicaSets {
+		if rs.Revision == revisionOf(d.s.Stable) || d.s.Stable == nil || rs.Wanted == 0 && rs.Current == 0 {
+			continue
+		}
+		idle = false
+		if rs.Wanted > 0 {
+			d.do(Scale{Revision: rs.Revision, From: rs.Wanted, Why: "the Rollout is being deleted"})
+		}
+	}
+	return idle
 }
 
 func (d *draft) routesPlanned() bool {
