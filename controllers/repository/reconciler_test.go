@@ -236,9 +236,9 @@ func TestFileWhereAllowed(t *testing.T) {
 func TestOutageKeepsTheCommit(t *testing.T) {
 	w := newWorld(t)
 	head := w.git.Commit("fleet", "main", "one", map[string]string{"a.yaml": "a: 1\n"})
-	repo := w.create(nil)
+	w.create(nil)
 	w.reconcile()
-	repo, _ = w.reconcile()
+	repo, _ := w.reconcile()
 	repo.Spec.URL = "http://127.0.0.1:1/fleet.git"
 	if err := w.env.Client.Update(t.Context(), repo); err != nil {
 		t.Fatal(err)

@@ -112,12 +112,12 @@ func (s *Source) Remote(ctx context.Context, repo *v1alpha1.Repository, secret *
 	err := s.reader.Get(ctx, client.ObjectKey{Namespace: repo.Namespace, Name: secret.Name}, &content)
 	switch {
 	case apierrors.IsNotFound(err):
-		return git.Remote{}, problem(ReasonSecretNotFound, fmt.Errorf("Secret %q does not exist", secret.Name)) //nolint:staticcheck // kinds are capitalised
+		return git.Remote{}, problem(ReasonSecretNotFound, fmt.Errorf("Secret %q does not exist", secret.Name))
 	case err != nil:
 		return git.Remote{}, &Problem{Reason: ReasonSecretUnreadable, err: fmt.Errorf("reading Secret %q: %w", secret.Name, err)}
 	}
 	if remote.Auth, err = git.AuthFromSecret(repo.Spec.URL, content.Data); err != nil {
-		return git.Remote{}, problem(ReasonCredentialsInvalid, fmt.Errorf("Secret %q: %w", secret.Name, err)) //nolint:staticcheck // kinds are capitalised
+		return git.Remote{}, problem(ReasonCredentialsInvalid, fmt.Errorf("Secret %q: %w", secret.Name, err))
 	}
 	return remote, nil
 }

@@ -111,7 +111,7 @@ func (r Remote) unanswered(ctx context.Context, p pushed) error {
 		p.err = errors.New("the server sent no report")
 	}
 	kind := r.classify(ctx, "pushing to", p.err)
-	if refused := r.pushRefused(kind, p.err); refused != kind {
+	if refused := r.pushRefused(kind, p.err); !errors.Is(kind, refused) {
 		return refused
 	}
 	if errors.Is(kind, ErrAuth) {

@@ -240,11 +240,11 @@ func TestComposeKustomize(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			bad, head, want := test.good, test.good, test.good
+			bad, want := test.good, test.good
 			for _, c := range test.bad {
 				bad = replace(t, bad, c.file, c.old, c.new)
 			}
-			head = bad
+			head := bad
 			for _, c := range test.later {
 				head = replace(t, head, c.file, c.old, c.new)
 			}

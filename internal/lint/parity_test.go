@@ -106,7 +106,6 @@ func rows() []row {
 
 func object(t *testing.T, kind, namespace string) map[string]any {
 	t.Helper()
-	out := map[string]any{}
 	text := fmt.Sprintf("apiVersion: belay.dev/v1alpha1\nkind: %s\nmetadata: {name: ok, namespace: %s}\n%s", kind, namespace, valid[kind])
 	raw, err := yaml.YAMLToJSON([]byte(text))
 	if err != nil {
@@ -116,8 +115,7 @@ func object(t *testing.T, kind, namespace string) map[string]any {
 	if err := u.UnmarshalJSON(raw); err != nil {
 		t.Fatal(err)
 	}
-	out = u.Object
-	return out
+	return u.Object
 }
 
 func patched(t *testing.T, base map[string]any, patch string) map[string]any {

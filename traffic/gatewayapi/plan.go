@@ -156,7 +156,7 @@ type context struct {
 
 // planRule decides the edits of one rule and returns the entry to be kept for it.
 func (p *plan) planRule(r rule, c context) (entry, bool) {
-	selected := len(p.split.Rules) == 0 || slices.Contains(p.split.Rules, r.name)
+	selected := p.selects(r)
 	if len(r.stable) == 0 {
 		p.planOrphan(r, c)
 		return entry{}, false
@@ -188,6 +188,11 @@ func (p *plan) planRule(r rule, c context) (entry, bool) {
 	}
 	p.edit(r, splitRule(r, o, p.split))
 	return o, true
+}
+
+// selects says whether the split is about a rule.
+func (p *plan) selects(r rule) bool {
+	return len(p.split.Rules) == 0 || slices.Contains(p.split.Rules, r.name)
 }
 
 // leave keeps the entry of a rule that cannot be split. It does no more than an
