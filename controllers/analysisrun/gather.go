@@ -95,13 +95,13 @@ func (r *Reconciler) readSecret(ctx context.Context, namespace, name string) cre
 	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return credentials{reason: analysis.ReasonSecretNotFound, err: fmt.Errorf("Secret %q does not exist", name)} //nolint:staticcheck // a kind
+		return credentials{reason: analysis.ReasonSecretNotFound, err: fmt.Errorf("Secret %q does not exist", name)}
 	case err != nil:
 		return credentials{reason: analysis.ReasonSecretUnreadable, err: fmt.Errorf("reading Secret %q: %w", name, err)}
 	}
 	value, err := prometheus.CredentialsFromSecret(secret.Data)
 	if err != nil {
-		return credentials{reason: analysis.ReasonBadSecret, err: fmt.Errorf("Secret %q cannot be used: %w", name, err)} //nolint:staticcheck // a kind
+		return credentials{reason: analysis.ReasonBadSecret, err: fmt.Errorf("Secret %q cannot be used: %w", name, err)}
 	}
 	return credentials{value: value}
 }
