@@ -514,6 +514,12 @@ type AttemptRecord struct {
 	// actor is who decided.
 	// +optional
 	Actor string `json:"actor,omitempty"`
+	// metric that failed, where one did.
+	// +optional
+	Metric string `json:"metric,omitempty"`
+	// value that was measured of it, as text.
+	// +optional
+	Value string `json:"value,omitempty"`
 	// startedAt is when the attempt began.
 	StartedAt metav1.Time `json:"startedAt"`
 	// endedAt is when it ended.

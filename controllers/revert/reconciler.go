@@ -177,19 +177,19 @@ func (r *Reconciler) open(ctx context.Context, rollout *v1alpha1.Rollout, write 
 	err := r.Client.Get(ctx, client.ObjectKey{Namespace: rollout.Namespace, Name: name}, &repo)
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, access{}, fmt.Errorf("Repository %q does not exist", name) //nolint:staticcheck // kinds are capitalised
+		return nil, access{}, fmt.Errorf("Repository %q does not exist", name)
 	case err != nil:
 		return nil, access{}, fmt.Errorf("reading Repository %q: %w", name, err)
 	case write && repo.Spec.Write == nil:
-		return nil, access{}, fmt.Errorf("Repository %q may not be written to: spec.write is not set", name) //nolint:staticcheck // kinds are capitalised
+		return nil, access{}, fmt.Errorf("Repository %q may not be written to: spec.write is not set", name)
 	}
 	way := access{source: r.Source, timeout: repository.Timeout(&repo)}
 	if way.read, err = r.Source.Remote(ctx, &repo, repo.Spec.SecretRef); err != nil {
-		return nil, access{}, fmt.Errorf("Repository %q: %w", name, err) //nolint:staticcheck // kinds are capitalised
+		return nil, access{}, fmt.Errorf("Repository %q: %w", name, err)
 	}
 	if write {
 		if way.write, err = r.Source.Remote(ctx, &repo, repo.Spec.Write.SecretRef); err != nil {
-			return nil, access{}, fmt.Errorf("Repository %q, spec.write: %w", name, err) //nolint:staticcheck // kinds are capitalised
+			return nil, access{}, fmt.Errorf("Repository %q, spec.write: %w", name, err)
 		}
 	}
 	return &repo, way, nil
@@ -239,6 +239,9 @@ func messageFor(rollout *v1alpha1.Rollout, version string) revert.MessageInput {
 	for _, record := range status.History {
 		if record.Number == m.Attempt {
 			m.Reason, m.Explanation = record.Reason, record.Message
+			if record.Metric != "" {
+				m.Metrics = []string{record.Metric + "=" + record.Value}
+			}
 			if record.Actor != "" {
 				m.Actor = record.Actor
 			}
