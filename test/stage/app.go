@@ -1,0 +1,147 @@
+package stage
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"path"
+	"strings"
+	"text/template"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+//go:embed manifests/*.yaml
+var manifests embed.FS
+
+var templates = template.Must(template.New("").Delims("[[", "]]").ParseFS(manifests, "manifests/*.yaml"))
+
+// App is an application as a team declares it: a Rollout, its Service, its HTTPRoute, its AnalysisTemplate.
+type App struct {
+	Name, Namespace                string
+	Image, Version                 string
+	Replicas                       int
+	Settle, Bake, ScaleDownDelay   string
+	Steps                          []Step
+	Judged                         bool   // by the share of errors
+	Prometheus                     string // address; empty: Belay's default
+	Repository, Path               string // where reverts go; empty: nowhere
+	Host                           string
+	GatewayName, GatewayNamespace  string
+	Rollout, Route, Service, Query string // files instead of the ready-made ones; empty: those
+}
+
+// Step of a Rollout.
+type Step struct {
+	Name     string
+	Weight   int
+	Hold     string
+	Approval bool
+}
+
+// App returns an application with short steps, judged by its errors.
+func (b *Bed) App(namespace, name string) App {
+	return App{Name: name, Namespace: namespace, Image: "sample:v1", Version: "v1", Replicas: 3,
+		Settle: "2s", Bake: "5s", ScaleDownDelay: "3s", Judged: true,
+		Steps: []Step{{"first", 10, "5s", false}, {"half", 50, "3s", false}, {"all", 100, "3s", false}},
+		Host:  name + "." + namespace + ".example.com", GatewayName: b.GatewayName, GatewayNamespace: b.GatewayNS}
+}
+
+// Files are the application's files, below a folder.
+func (a App) Files(folder string) (map[string]string, error) {
+	files := map[string]string{}
+	for name, own := range map[string]string{"rollout.yaml": a.Rollout, "service.yaml": a.Service, "httproute.yaml": a.Route,
+		"analysistemplate.yaml": a.Query} {
+		if name == "analysistemplate.yaml" && !a.Judged {
+			continue
+		}
+		if own == "" {
+			var out strings.Builder
+			if err := templates.ExecuteTemplate(&out, name, a); err != nil {
+				return nil, fmt.Errorf("writing %s: %w", name, err)
+			}
+			own = out.String()
+		}
+		files[path.Join(folder, name)] = own
+	}
+	return files, nil
+}
+
+// Release is the edit of rollout.yaml that brings another version, as a person or a bot makes it.
+func Release(from, to, errorRate string) func(string) string {
+	return func(text string) string {
+		text = strings.ReplaceAll(text, "image: sample:"+from, "image: sample:"+to)
+		text = strings.ReplaceAll(text, "{name: VERSION, value: "+from+"}", "{name: VERSION, value: "+to+"}")
+		if errorRate != "" {
+			text = strings.ReplaceAll(text, `{name: ERROR_RATE, value: "0"}`, fmt.Sprintf(`{name: ERROR_RATE, value: %q}`, errorRate))
+		}
+		return text
+	}
+}
+
+// Tenant makes what a team needs before its first Sync: a namespace, a ServiceAccount that may write its kinds of objects there
+// and nothing else, and the two credentials for the repository, one to read and one to write.
+func (b *Bed) Tenant(ctx context.Context, namespace string) error {
+	if err := b.Namespace(ctx, namespace); err != nil {
+		return err
+	}
+	login := map[string]string{"username": b.GitUser, "password": b.GitPassword}
+	for _, name := range []string{"fleet-read", "fleet-write"} {
+		if err := b.Secret(ctx, namespace, name, login); err != nil {
+			return err
+		}
+	}
+	return b.Apply(ctx, namespace, map[string]string{"deployer.yaml": deployer})
+}
+
+const deployer = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: shop-deployer}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: shop-deployer}
+rules:
+- {apiGroups: [belay.dev], resources: [rollouts, analysistemplates], verbs: [get, create, patch, delete]}
+- {apiGroups: [""], resources: [services, configmaps], verbs: [get, create, patch, delete]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [get, create, patch, delete]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: shop-deployer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: shop-deployer}
+subjects:
+- {kind: ServiceAccount, name: shop-deployer}
+`
+
+// Follow makes Belay follow a folder of the repository.
+func (b *Bed) Follow(ctx context.Context, namespace string, f *Fleet, folder string) error {
+	return b.Apply(ctx, namespace, map[string]string{"git.yaml": fmt.Sprintf(`
+apiVersion: belay.dev/v1alpha1
+kind: Repository
+metadata: {name: fleet}
+spec:
+  url: %s
+  ref: {branch: main}
+  interval: 1s
+  secretRef: {name: fleet-read}
+  write:
+    secretRef: {name: fleet-write}
+    author: {name: Belay, email: belay@example.com}
+---
+apiVersion: belay.dev/v1alpha1
+kind: Sync
+metadata: {name: shop}
+spec: {repository: fleet, path: %s, serviceAccountName: shop-deployer, prune: Enabled, interval: 1m}
+`, f.URL, folder)})
+}
+
+// Condition says what a condition of a Rollout says: its status, reason and message.
+func Condition(ro *v1alpha1.Rollout, kind string) (status, reason, message string) {
+	c := v1alpha1.FindCondition(ro.Status.Conditions, kind)
+	if c == nil {
+		return "", "", ""
+	}
+	return string(c.Status), c.Reason, c.Message
+}
