@@ -199,7 +199,10 @@ func entryOf(u *unstructured.Unstructured) v1alpha1.InventoryEntry {
 }
 
 func name(e v1alpha1.InventoryEntry) string {
-	return render.Key{Group: e.Group, Kind: e.Kind, Namespace: e.Namespace, Name: e.Name}.String()
+	if e.Namespace == "" {
+		return schema.GroupKind{Group: e.Group, Kind: e.Kind}.String() + " " + e.Name
+	}
+	return schema.GroupKind{Group: e.Group, Kind: e.Kind}.String() + " " + e.Namespace + "/" + e.Name
 }
 
 func stage(e v1alpha1.InventoryEntry) int {
