@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,7 +36,7 @@ const (
 	app  = "app"
 	node = "it-node"
 	// patience with the real controllers: the machine may be slow, and shared.
-	patience = 60 * time.Second
+	patience = 40 * time.Second
 	poll     = 15 * time.Millisecond
 )
 
@@ -46,8 +47,9 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	ctrl.SetLogger(logr.Discard())
 	// The tests wait for other processes, not for the processor.
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "24"); err != nil {
 		panic(err)
 	}
 	code := m.Run()
@@ -130,7 +132,9 @@ func (w *world) poll(what string, ready func(context.Context) string) {
 	w.t.Helper()
 	why := ""
 	err := wait.PollUntilContextTimeout(w.t.Context(), poll, patience, true, func(ctx context.Context) (bool, error) {
-		why = ready(ctx)
+		if say := ready(ctx); ctx.Err() == nil {
+			why = say
+		}
 		return why == "", nil
 	})
 	if err != nil {
@@ -182,7 +186,7 @@ func (w *world) rollout(change ...func(*v1alpha1.Rollout)) *v1alpha1.Rollout {
 // podTemplate is bound to the node from the start: there is no scheduler.
 func podTemplate(version string) corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{app: app}},
-		Spec: corev1.PodSpec{NodeName: node, AutomountServiceAccountToken: ptr.To(false), TerminationGracePeriodSeconds: ptr.To[int64](1),
+		Spec: corev1.PodSpec{NodeName: node, AutomountServiceAccountToken: ptr.To(false), TerminationGracePeriodSeconds: ptr.To[int64](0),
 			Containers: []corev1.Container{{Name: app, Image: "example.com/app:" + version}}}}
 }
 

@@ -331,7 +331,7 @@ func selected(s *corev1.Service, pods []corev1.Pod) map[string]*corev1.Pod {
 func settledSlices(_ context.Context, s *scene) string {
 	for i := range s.services.Items {
 		svc := &s.services.Items[i]
-		if len(svc.Spec.Selector) == 0 {
+		if len(svc.Spec.Selector) == 0 || svc.Spec.Type == corev1.ServiceTypeExternalName {
 			continue
 		}
 		have := map[string]bool{}

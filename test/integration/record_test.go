@@ -244,7 +244,7 @@ func statusText(s *v1alpha1.RolloutStatus) string {
 		add("revert=%s of %s", s.Revert.State, s.Revert.Bad)
 	}
 	add("pods=%d/%d", s.AvailableReplicas, s.Replicas)
-	slices.Sort(out[min(1, len(out)):])
+	slices.Sort(out)
 	return strings.Join(append(out, fmt.Sprintf("blocked=%q", s.BlockedBy)), " ")
 }
 
