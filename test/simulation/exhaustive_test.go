@@ -11,7 +11,7 @@ import (
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
-var depthFlag = flag.Int("depth", 9, "depth of the exhaustive search")
+var depthFlag = flag.Int("depth", 6, "depth of the exhaustive search")
 
 // node is a state of the search and how it was reached.
 type node struct {
