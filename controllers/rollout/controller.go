@@ -12,6 +12,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -33,7 +34,7 @@ import (
 const again = 50 * time.Millisecond
 
 // routeKind is the kind of route that is split.
-var routeKind = gatewayv1.SchemeGroupVersion.WithKind("HTTPRoute")
+var routeKind = schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: "HTTPRoute"}
 
 // Reconciler brings Rollouts forward, and back.
 type Reconciler struct {
