@@ -74,7 +74,7 @@ type RepositoryWrite struct {
 	// author of the commits.
 	// +optional
 	// +kubebuilder:default={name: "Belay", email: "belay@localhost"}
-	Author GitAuthor `json:"author,omitempty"`
+	Author GitAuthor `json:"author,omitzero"`
 }
 
 // GitAuthor is the author of a commit.

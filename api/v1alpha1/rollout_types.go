@@ -84,7 +84,7 @@ type RolloutSpec struct {
 	Analysis *AnalysisReference `json:"analysis,omitempty"`
 	// onFailure says what happens when an attempt fails. Default: roll back, write nothing to Git.
 	// +optional
-	OnFailure OnFailure `json:"onFailure,omitempty"`
+	OnFailure OnFailure `json:"onFailure,omitzero"`
 }
 
 // Selector selects pods by equality.
