@@ -412,7 +412,8 @@ type Attempt struct {
 	// Unset while it waits for neither pods nor routes.
 	// +optional
 	ProgressAt *metav1.Time `json:"progressAt,omitempty"`
-	// available is the highest number of available pods of this revision seen so far.
+	// available is the highest number of this revision's pods that were available, and endpoints of the canary Service,
+	// in the current step; no more than the step asks for.
 	// +optional
 	Available int32 `json:"available,omitempty"`
 	// pause is set while a person or onFailure has paused the attempt.
