@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
@@ -98,6 +99,7 @@ func bareWorld(t *testing.T) *world {
 	w.record = newRecord(w)
 	w.rebuild()
 	w.node()
+	t.Cleanup(w.leave)
 	w.poll("the service account", func(ctx context.Context) string {
 		sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "default"}}
 		if err := w.user.Get(ctx, client.ObjectKeyFromObject(sa), sa); err != nil {
@@ -112,6 +114,21 @@ func bareWorld(t *testing.T) *world {
 func (w *world) rebuild() {
 	c := w.record.client()
 	w.reconcile = &rollout.Reconciler{Client: c, Reader: c, Scheme: w.env.Scheme, Clock: w.clock, Recorder: w.told}
+}
+
+// leave takes the finalizers off: without a controller they would hold the namespace for ever.
+func (w *world) leave() {
+	ctx := context.WithoutCancel(w.t.Context())
+	var list v1alpha1.RolloutList
+	if err := w.user.List(ctx, &list, client.InNamespace(w.ns)); err != nil {
+		w.t.Errorf("leaving: %v", err)
+	}
+	for i := range list.Items {
+		err := w.user.Patch(ctx, &list.Items[i], client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`)))
+		if ignoreGone(err) != nil {
+			w.t.Errorf("leaving: %v", err)
+		}
+	}
 }
 
 func (w *world) node() {

@@ -51,6 +51,8 @@ type record struct {
 	// refuse a write, as a webhook would, by its effect.
 	refuse  func(effect string) error
 	refused int
+	// onRollout is called before the controller reads the Rollout.
+	onRollout func()
 }
 
 func newRecord(w *world) *record { return &record{w: w, at: anyWrite} }
@@ -61,6 +63,9 @@ func (r *record) client() client.Client {
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			if err := r.read(); err != nil {
 				return err
+			}
+			if _, ok := o.(*v1alpha1.Rollout); ok && r.onRollout != nil {
+				r.onRollout()
 			}
 			return c.Get(ctx, key, o, opts...)
 		},
