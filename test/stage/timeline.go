@@ -27,6 +27,7 @@ type Timeline struct {
 	changed chan struct{} // closed at the next change
 	states  []State
 	weights []Weight
+	routes  []*unstructured.Unstructured
 	runs    map[string]*v1alpha1.AnalysisRun
 	values  map[string][]v1alpha1.Measurement
 }
@@ -85,6 +86,7 @@ func (t *Timeline) see(o any) {
 		t.seeValues(o)
 	case *unstructured.Unstructured:
 		if o.GetName() == t.name {
+			t.routes = append(t.routes, o)
 			t.seeWeight(CanaryWeight(o, t.canary))
 		}
 	}
@@ -160,6 +162,13 @@ func (t *Timeline) Weights() []Weight {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return append([]Weight(nil), t.weights...)
+}
+
+// Routes are the versions of the route that were seen.
+func (t *Timeline) Routes() []*unstructured.Unstructured {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.routes)
 }
 
 // Run is an AnalysisRun as it was seen last, or nil.
