@@ -218,7 +218,9 @@ func (w *world) see() *scene {
 // TestRichRouteSurvives: everything that is not Belay's means the same before, during and after an attempt.
 func TestRichRouteSurvives(t *testing.T) {
 	t.Parallel()
-	ref := func(name string, weight int64) any { return map[string]any{"name": name, "port": int64(80), "weight": weight} }
+	ref := func(name string, weight int64) any {
+		return map[string]any{"name": name, "port": int64(80), "weight": weight}
+	}
 	rules := []any{
 		map[string]any{"name": "first", "timeouts": map[string]any{"request": "5s"},
 			"matches": []any{map[string]any{"path": map[string]any{"type": "PathPrefix", "value": "/a"}, "headers": []any{map[string]any{"name": "x", "value": "1"}}}},
@@ -337,7 +339,7 @@ func TestPodsThatFailEndTheAttempt(t *testing.T) {
 				t.Errorf("history: %+v", h)
 			}
 			contains(t, "the message", h.Message, c.says)
-			if strings.Contains(w.record.text(0), "HTTPRoute") {
+			if strings.Contains(w.record.text(0), "patch HTTPRoute") {
 				t.Errorf("traffic was sent to pods that never were ready:\n%s", w.record.text(0))
 			}
 		})

@@ -65,7 +65,7 @@ func TestRolloutChangedBeforeARaise(t *testing.T) {
 		t.Fatal("the Rollout was not read again before a raise")
 	}
 	w.looks(6)
-	if text := w.record.text(0); strings.Contains(text, "HTTPRoute") {
+	if text := w.record.text(0); strings.Contains(text, "patch HTTPRoute") {
 		t.Errorf("a weight was raised after somebody had paused:\n%s", text)
 	}
 	if canary, _, _ := w.managed(w.see()); canary != 50 {

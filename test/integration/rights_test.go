@@ -85,6 +85,9 @@ func (l *ledger) text() string {
 	defer l.mu.Unlock()
 	var out strings.Builder
 	for _, resource := range slices.Sorted(maps.Keys(l.verbs)) {
+		if l.verbs[resource]["watch"] {
+			l.verbs[resource]["list"] = true // a cache lists where the API server cannot stream the beginning
+		}
 		fmt.Fprintf(&out, "%s: %s\n", resource, strings.Join(slices.Sorted(maps.Keys(l.verbs[resource])), ", "))
 	}
 	return out.String()
