@@ -129,6 +129,9 @@ func (s *story) first(ctx context.Context) (err error) {
 	if _, err := s.timeline.Await(ctx, "version 1 to run", time.Minute, stage.AtRest); err != nil {
 		return err
 	}
+	if err := s.bed.Serves(ctx, s.app.Host, "/", "v1"); err != nil {
+		return err
+	}
 	if s.load, err = s.bed.StartLoad(stage.LoadOptions{Name: "demo", Host: s.app.Host, Rate: s.rate}); err != nil {
 		return err
 	}

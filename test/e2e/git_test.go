@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -77,17 +78,27 @@ func TestLostPushRace(t *testing.T) {
 			t.Errorf("commit %s was pushed and is no longer on the branch", sha)
 		}
 	}
-	t.Logf("%d commits were pushed meanwhile", len(commits))
+	log, err := os.ReadFile(belay.Log)
+	s.must(err)
+	lost := 0
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, s.app.Namespace) && strings.Contains(line, "branch has moved") {
+			lost++
+		}
+	}
+	t.Logf("%d commits were pushed meanwhile; Belay lost %d races", len(commits), lost)
 	s.answeredBy(s.finish("v3"), "v1")
 }
 
-// write pushes commits one after the other until told to stop.
+// write pushes several commits a second until told to stop.
 func (s *scene) write(stop <-chan struct{}, commits *[]string) error {
+	pace := time.NewTicker(400 * time.Millisecond)
+	defer pace.Stop()
 	for i := 1; ; i++ {
 		select {
 		case <-stop:
 			return nil
-		default:
+		case <-pace.C:
 		}
 		sha, err := s.fleet.Commit(s.t.Context(), stage.Commit{Author: "Linus", Message: fmt.Sprintf("other: note %d", i),
 			Files: map[string]string{"apps/other/note.txt": fmt.Sprintln(i, time.Now())}})

@@ -69,6 +69,7 @@ func TestOtherRulesAndBackendsAreLeftAlone(t *testing.T) {
 	s := newScene(t, plan{path: "/api/cart", extra: map[string]string{"legacy.yaml": foreign}, change: func(a *stage.App) {
 		a.Route = fmt.Sprintf(manyRules, a.GatewayName, a.GatewayNamespace, a.Host)
 	}})
+	s.must(bed.Serves(t.Context(), s.app.Host, "/old/cart", "legacy"))
 	old, mixed := s.send(s.app.Namespace+"-old", plan{path: "/old/cart", rate: 50}), s.send(s.app.Namespace+"-mixed", plan{path: "/", rate: 100})
 	t.Cleanup(func() { _, _ = old.Stop(), mixed.Stop() })
 	s.must(old.Await(t.Context(), "legacy", 20))

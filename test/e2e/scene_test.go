@@ -76,14 +76,17 @@ func newScene(t *testing.T, p plan) *scene {
 		s.rollout = files["rollout.yaml"]
 		s.must(bed.Apply(ctx, namespace, files))
 	}
-	s.await("version 1 to run", stage.AtRest)
-	s.route = s.readRoute()
-	s.load = s.send(namespace, p)
-	s.must(s.load.Await(ctx, "v1", s.rate(p)))
 	t.Cleanup(func() {
-		_ = s.load.Stop()
+		if s.load != nil {
+			_ = s.load.Stop()
+		}
 		_ = bed.Client.Delete(context.Background(), &corev1.Namespace{ObjectMeta: objectMeta(namespace)})
 	})
+	s.must(bed.Serves(ctx, s.app.Host, p.path, "v1"))
+	s.load = s.send(namespace, p) // from here on no request may fail, while the first attempt still ends
+	s.await("version 1 to run", stage.AtRest)
+	s.route = s.readRoute()
+	s.must(s.load.Await(ctx, "v1", s.rate(p)))
 	return s
 }
 

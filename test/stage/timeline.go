@@ -197,23 +197,24 @@ func (t *Timeline) Changed() <-chan struct{} {
 	return t.changed
 }
 
-// Await waits until a state fulfils the condition, beginning with the last one; states in between are not missed.
+// Await waits until a state fulfils the condition, beginning with the last one; states in between are not missed. The last state is
+// looked at again when anything else changes, so that a condition may ask the Timeline.
 func (t *Timeline) Await(ctx context.Context, what string, limit time.Duration, is func(*v1alpha1.Rollout) bool) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	t.mu.Lock()
-	next := max(0, len(t.states)-1)
-	t.mu.Unlock()
-	for {
+	for seen := -1; ; {
 		t.mu.Lock()
-		for ; next < len(t.states); next++ {
-			if s := t.states[next]; is(s.Rollout) {
-				t.mu.Unlock()
+		changed, states := t.changed, t.states
+		t.mu.Unlock()
+		if seen < 0 {
+			seen = len(states)
+		}
+		for _, s := range states[max(0, min(seen, len(states)-1)):] {
+			if is(s.Rollout) {
 				return s, nil
 			}
 		}
-		changed := t.changed
-		t.mu.Unlock()
+		seen = len(states)
 		select {
 		case <-ctx.Done():
 			return State{}, fmt.Errorf("waiting for %s, %s at most: %w; %s", what, limit, ctx.Err(), Describe(t.Last()))

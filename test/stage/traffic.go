@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +41,43 @@ func (b *Bed) StartLoad(o LoadOptions) (*Load, error) {
 	var err error
 	l.Process, err = b.Ledger.Start("load-"+o.Name, filepath.Join(b.Work, "logs", "load-"+o.Name+".log"), exec.Command(b.Program("testbed"), args...))
 	return l, err
+}
+
+// Serves waits until the gateway has been seen to serve a version at a path, several times in a row: a route and pods that are new
+// are not there for the gateway at the very moment the API server says so.
+func (b *Bed) Serves(ctx context.Context, host, path, version string) error {
+	return Poll(ctx, fmt.Sprintf("version %s of %s to be served", version, host), time.Minute, func(ctx context.Context) error {
+		for range 5 {
+			got, err := ask(ctx, b.GatewayURL+path, host)
+			if err == nil && got != version {
+				err = fmt.Errorf("version %q answers", got)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// ask returns the version that answers a request.
+func ask(ctx context.Context, url, host string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", fmt.Errorf("asking %s: %w", host, err)
+	}
+	req.Host = host
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("asking %s: %w", host, err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("asking %s: %s", host, res.Status)
+	}
+	return res.Header.Get("X-Version"), nil
 }
 
 // VersionCount is how often a version answered so far.
