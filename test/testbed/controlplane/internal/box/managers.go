@@ -23,7 +23,7 @@ func (p *plane) startControllerManager(ctx context.Context) error {
 	known, off, aliases := kcm.KnownControllers(), kcm.ControllersDisabledByDefault(), kcm.ControllerAliases()
 	sets := s.Flags(known, off, aliases)
 	err = parseFlags(sets, []string{
-		"--leader-elect=false", "--secure-port=0", "--use-service-account-credentials=true", "--controllers=" + o.Controllers,
+		"--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000", "--secure-port=0", "--use-service-account-credentials=true", "--controllers=" + o.Controllers,
 		"--kubeconfig=" + o.key("controller-manager.kubeconfig"), "--root-ca-file=" + o.key("ca.crt"),
 		"--service-account-private-key-file=" + o.key("sa.key"),
 	})
