@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,7 @@ func TestLostPushRace(t *testing.T) {
 	s := newScene(t, plan{git: true})
 	s.release("checkout: version 3", bad)
 	s.await("version 3 to be exposed", exposed(2))
+	s.must(s.fleet.Race("Belay"))
 	stop, pushed := make(chan struct{}), make(chan error, 1)
 	var commits []string
 	go func() { pushed <- s.write(stop, &commits) }()
@@ -85,6 +87,12 @@ func TestLostPushRace(t *testing.T) {
 		if strings.Contains(line, s.app.Namespace) && strings.Contains(line, "branch has moved") {
 			lost++
 		}
+	}
+	if lost == 0 {
+		t.Error("Belay lost no race: nothing was shown")
+	}
+	if between := slices.IndexFunc(history.Commits, func(l stage.Logged) bool { return l.Message == "other: just before" }); between < 0 {
+		t.Error("the commit that won the race is no longer on the branch")
 	}
 	t.Logf("%d commits were pushed meanwhile; Belay lost %d races", len(commits), lost)
 	s.answeredBy(s.finish("v3"), "v1")

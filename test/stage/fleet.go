@@ -152,6 +152,26 @@ func (f *Fleet) Protect() error {
 	return nil
 }
 
+// raceHook lets somebody else's commit win over the first push of a commit by the author given: it lands after the push was sent and
+// before the server moves the branch.
+const raceHook = `#!/bin/sh
+if [ "$(git log -1 --format=%%an "$3")" = %q ] && rm race 2>/dev/null; then
+  other=$(GIT_AUTHOR_NAME=Linus GIT_AUTHOR_EMAIL=linus@example.com GIT_COMMITTER_NAME=Linus GIT_COMMITTER_EMAIL=linus@example.com \
+    git commit-tree "$2^{tree}" -p "$2" -m "other: just before") && git update-ref "$1" "$other" "$2"
+fi
+`
+
+// Race makes the next push of an author lose against somebody else's, once.
+func (f *Fleet) Race(author string) error {
+	if err := os.WriteFile(filepath.Join(f.Bare, "hooks", "update"), fmt.Appendf(nil, raceHook, author), 0o755); err != nil {
+		return fmt.Errorf("preparing a race: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(f.Bare, "race"), nil, 0o644); err != nil {
+		return fmt.Errorf("preparing a race: %w", err)
+	}
+	return nil
+}
+
 // History is the branch as the server has it.
 type History struct {
 	Commits []Logged // newest first

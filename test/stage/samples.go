@@ -82,12 +82,19 @@ func (s Samples) NotOf(version string) Samples {
 // Failed are those that failed.
 func (s Samples) Failed() Samples { return s.Where(Sample.Failed) }
 
-// Rate is how many were sent in a second, on average.
+// Rate is how many were dealt with in a second, on average: the time goes on until the last answer, so that a load generator or a
+// gateway that did not keep up shows.
 func (s Samples) Rate() float64 {
-	if len(s) < 2 {
+	var last time.Time
+	for _, one := range s {
+		if one.Answered().After(last) {
+			last = one.Answered()
+		}
+	}
+	if len(s) == 0 || !last.After(s[0].Sent) {
 		return 0
 	}
-	return float64(len(s)-1) / s[len(s)-1].Sent.Sub(s[0].Sent).Seconds()
+	return float64(len(s)) / last.Sub(s[0].Sent).Seconds()
 }
 
 // ErrorRatio is the share of those that failed.
