@@ -42,23 +42,6 @@ func contains(t *testing.T, what, s string, parts ...string) {
 	}
 }
 
-func (w *world) role(rev string) string {
-	w.t.Helper()
-	var pods corev1.PodList
-	w.must(w.user.List(w.t.Context(), &pods, client.InNamespace(w.ns), client.MatchingLabels{v1alpha1.LabelRevision: rev}))
-	roles := map[string]bool{}
-	for _, p := range pods.Items {
-		roles[p.Labels[v1alpha1.LabelRole]] = true
-	}
-	if len(roles) != 1 {
-		return fmt.Sprint(roles)
-	}
-	for r := range roles {
-		return r
-	}
-	return ""
-}
-
 // midCanary is a world whose canary is at the first step.
 func midCanary(t *testing.T, change ...func(*v1alpha1.Rollout)) (*world, string) {
 	t.Helper()
@@ -461,8 +444,8 @@ func TestForeignReplicaSetIsLeftAlone(t *testing.T) {
 	}
 	contains(t, "blockedBy", w.get().Status.BlockedBy, "AnalysisRun app-2", "does not belong to this Rollout")
 	w.must(w.user.Delete(t.Context(), run))
-	ro := w.until("promoted", finished(v1alpha1.OutcomePromoted))
-	if ro = w.until("v2", func(ro *v1alpha1.Rollout) bool { return ro.Status.Stable.Revision == rev }); ro.Status.Attempts != 2 {
+	w.until("promoted", finished(v1alpha1.OutcomePromoted))
+	if ro := w.until("v2", func(ro *v1alpha1.Rollout) bool { return ro.Status.Stable.Revision == rev }); ro.Status.Attempts != 2 {
 		t.Errorf("attempts: %d", ro.Status.Attempts)
 	}
 }

@@ -89,14 +89,6 @@ func (w *World) selected(i int) map[string]int32 {
 	return out
 }
 
-func total(counts map[string]int32) int32 {
-	var n int32
-	for _, c := range counts {
-		n += c
-	}
-	return n
-}
-
 func (w *World) endpointSlices(i int) { w.ends[i] = w.selected(i) }
 
 // publish lets the gateway accept every route as it is.
