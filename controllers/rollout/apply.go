@@ -202,6 +202,9 @@ func (w *work) patchStable(ctx context.Context, add bool) error {
 	if err != nil || service == nil {
 		return err
 	}
+	if add && len(service.Spec.Selector) == 0 {
+		return fmt.Errorf("service %s selects no pods (no selector): name one in traffic.stableService that selects this Rollout's pods", name)
+	}
 	service = service.DeepCopy()
 	return w.patch(ctx, service, func() {
 		if !add {

@@ -467,3 +467,24 @@ func TestScaleSubresource(t *testing.T) {
 		t.Errorf("status: %s", statusText(&ro.Status))
 	}
 }
+
+func TestServiceWithoutSelectorIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).started()
+	w.watch.lenient = true // who takes the selector away empties the Service
+	service := w.service(app)
+	service.Spec.Selector = nil
+	w.must(w.user.Update(t.Context(), service))
+	w.deploy("v2")
+	var err error
+	for range 3 {
+		_, _, err = w.look()
+	}
+	if err == nil || !strings.Contains(err.Error(), "selects no pods") {
+		t.Errorf("error %v, want one that says what is wrong with the Service", err)
+	}
+	contains(t, "blockedBy", w.get().Status.BlockedBy, "service app selects no pods")
+	if got := w.service(app).Spec.Selector; len(got) > 0 {
+		t.Errorf("a selector was written: %v", got)
+	}
+}
