@@ -1,0 +1,333 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// RolloutStatus is what runs and where the current attempt stands.
+type RolloutStatus struct {
+	// conditions are Ready, Progressing, Stalled, TrafficReady, AnalysisHealthy, Reverted.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// observedGeneration is the generation of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// phase is for people and print columns: Healthy, Progressing, Paused, Baking, RollingBack, Degraded. Nothing reads it.
+	// +optional
+	Phase string `json:"phase,omitempty"`
+	// blockedBy says in one sentence what the Rollout is waiting for; empty when it waits for nothing.
+	// +optional
+	BlockedBy string `json:"blockedBy,omitempty"`
+	// replicas counts the pods of all revisions.
+	// +optional
+	Replicas int32 `json:"replicas,omitempty"`
+	// updatedReplicas counts the pods of the template's revision.
+	// +optional
+	UpdatedReplicas int32 `json:"updatedReplicas,omitempty"`
+	// readyReplicas counts the ready pods of all revisions.
+	// +optional
+	ReadyReplicas int32 `json:"readyReplicas,omitempty"`
+	// availableReplicas counts the available pods of all revisions.
+	// +optional
+	AvailableReplicas int32 `json:"availableReplicas,omitempty"`
+	// selector of the pods in string form, for the scale subresource.
+	// +optional
+	Selector string `json:"selector,omitempty"`
+	// stable is the last known-good revision: all users get it when no attempt runs.
+	// +optional
+	Stable *RevisionRecord `json:"stable,omitempty"`
+	// previous is the revision that was stable before and whose pods are still kept.
+	// +optional
+	Previous *RevisionRecord `json:"previous,omitempty"`
+	// attempt is the current attempt, or the last one while its traffic is being taken back. Unset at rest.
+	// +optional
+	Attempt *Attempt `json:"attempt,omitempty"`
+	// attempts counts the attempts so far; the current one has this number.
+	// +optional
+	Attempts int64 `json:"attempts,omitempty"`
+	// quarantine lists revisions that failed: they are not started again until a Decision with action Retry.
+	// +optional
+	// +listType=map
+	// +listMapKey=revision
+	// +kubebuilder:validation:MaxItems=20
+	Quarantine []Quarantined `json:"quarantine,omitempty"`
+	// history holds the last attempts, newest first.
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MaxItems=10
+	History []AttemptRecord `json:"history,omitempty"`
+	// decisions are the UIDs of the last Decisions that were applied, newest first, so that none is applied twice.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	Decisions []string `json:"decisions,omitempty"`
+	// revert is the last intended revert and how far it got.
+	// +optional
+	Revert *RevertStatus `json:"revert,omitempty"`
+}
+
+// RevisionRecord is a revision and where it came from.
+type RevisionRecord struct {
+	// revision is the hash of the template.
+	Revision string `json:"revision"`
+	// commit that brought it, where known.
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// since when it has had this role.
+	Since metav1.Time `json:"since"`
+	// idleAt is since when no traffic has reached it; unset while it may be used.
+	// +optional
+	IdleAt *metav1.Time `json:"idleAt,omitempty"`
+}
+
+// Stage is where an attempt stands. The planner reads it; it is stored before it is acted on.
+type Stage string
+
+// The stages of an attempt, in the order of a good one. Withdrawing is entered from any of them.
+const (
+	// StageInitial: the first revision ever comes up; there is nothing to go back to.
+	StageInitial Stage = "Initial"
+	// StageStepping: the canary gets the weight of the current step.
+	StageStepping Stage = "Stepping"
+	// StageSwitching: all traffic is on the canary Service while the new pods join the stable Service.
+	StageSwitching Stage = "Switching"
+	// StageRetiring: the old pods leave the stable Service.
+	StageRetiring Stage = "Retiring"
+	// StageReturning: the traffic goes back from the canary Service to the stable Service.
+	StageReturning Stage = "Returning"
+	// StageBaking: promoted; still judged, old pods warm.
+	StageBaking Stage = "Baking"
+	// StageWithdrawing: the traffic is taken back and the canary drained.
+	StageWithdrawing Stage = "Withdrawing"
+)
+
+// Outcome is how an attempt ended.
+type Outcome string
+
+// The outcomes of an attempt.
+const (
+	OutcomePromoted   Outcome = "Promoted"
+	OutcomeRolledBack Outcome = "RolledBack"
+	OutcomeSuperseded Outcome = "Superseded"
+	OutcomeAborted    Outcome = "Aborted"
+)
+
+// Attempt is one try to bring out one revision.
+type Attempt struct {
+	// number of the attempt, from 1.
+	Number int64 `json:"number"`
+	// revision that is tried.
+	Revision string `json:"revision"`
+	// commit that brought it, where known.
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// stage of the attempt.
+	Stage Stage `json:"stage"`
+	// stageSince is when the stage was entered.
+	StageSince metav1.Time `json:"stageSince"`
+	// startedAt is when the attempt began.
+	StartedAt metav1.Time `json:"startedAt"`
+	// step is the index of the current step, from 0.
+	// +optional
+	Step int32 `json:"step"`
+	// stepName is the name of the current step.
+	// +optional
+	StepName string `json:"stepName,omitempty"`
+	// stepSince is when the current step was entered.
+	// +optional
+	StepSince *metav1.Time `json:"stepSince,omitempty"`
+	// progress is "step/steps", for print columns.
+	// +optional
+	Progress string `json:"progress,omitempty"`
+	// weight wanted for the canary, in units of 1/totalWeight.
+	// +optional
+	Weight int32 `json:"weight"`
+	// acceptedAt is when every route was first seen accepted with the wanted weight.
+	// +optional
+	AcceptedAt *metav1.Time `json:"acceptedAt,omitempty"`
+	// confirmedAt is when the wanted weight had also settled: hold and evidence count from here.
+	// +optional
+	ConfirmedAt *metav1.Time `json:"confirmedAt,omitempty"`
+	// confirmedWeight is the last confirmed weight of the canary.
+	// +optional
+	ConfirmedWeight int32 `json:"confirmedWeight"`
+	// maxWeight is the highest weight that was wanted so far.
+	// +optional
+	MaxWeight int32 `json:"maxWeight,omitempty"`
+	// exposedAt is when the first weight above 0 was wanted.
+	// +optional
+	ExposedAt *metav1.Time `json:"exposedAt,omitempty"`
+	// progressAt is when the attempt last came closer to what it is waiting for; progressDeadline counts from here.
+	// Unset while it waits for neither pods nor routes.
+	// +optional
+	ProgressAt *metav1.Time `json:"progressAt,omitempty"`
+	// available is the highest number of this revision's pods that were available, and endpoints of the canary Service,
+	// in the current step; no more than the step asks for.
+	// +optional
+	Available int32 `json:"available,omitempty"`
+	// pause is set while a person or onFailure has paused the attempt.
+	// +optional
+	Pause *Actor `json:"pause,omitempty"`
+	// approvals given, by step.
+	// +optional
+	// +listType=map
+	// +listMapKey=step
+	// +kubebuilder:validation:MaxItems=32
+	Approvals []StepApproval `json:"approvals,omitempty"`
+	// full is set once a person has asked for promotion without further steps.
+	// +optional
+	Full *Actor `json:"full,omitempty"`
+	// verdict is set once the attempt has failed or been called off, before anything else is done about it.
+	// +optional
+	Verdict *Verdict `json:"verdict,omitempty"`
+}
+
+// Actor is who asked for something, why and when.
+type Actor struct {
+	// name of the actor.
+	Name string `json:"name"`
+	// reason given.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason,omitempty"`
+	// at is when.
+	At metav1.Time `json:"at"`
+}
+
+// StepApproval is a person's approval of a step.
+type StepApproval struct {
+	// step that was approved, from 0.
+	Step int32 `json:"step"`
+	// by whom, why and when.
+	By Actor `json:"by"`
+}
+
+// Verdict says why an attempt ends otherwise than promoted.
+type Verdict struct {
+	// outcome the attempt will end with.
+	Outcome Outcome `json:"outcome"`
+	// reason in one word: AnalysisFailed, PodsFailed, ProgressDeadline, CanaryLost, Manual, NewTemplate, TemplateReverted, RouteLost.
+	Reason string `json:"reason"`
+	// message in one sentence, with the evidence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+	// actor is who decided: belay, or a person.
+	Actor string `json:"actor"`
+	// at is when.
+	At metav1.Time `json:"at"`
+	// metric that failed, where one did.
+	// +optional
+	Metric string `json:"metric,omitempty"`
+	// value that was measured, as text.
+	// +optional
+	Value string `json:"value,omitempty"`
+	// weight that was wanted when the verdict fell.
+	// +optional
+	Weight int32 `json:"weight,omitempty"`
+}
+
+// Quarantined is a revision that failed.
+type Quarantined struct {
+	// revision that failed.
+	Revision string `json:"revision"`
+	// attempt it failed in.
+	Attempt int64 `json:"attempt"`
+	// reason in one word.
+	Reason string `json:"reason"`
+	// message in one sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+	// at is when.
+	At metav1.Time `json:"at"`
+}
+
+// AttemptRecord is an attempt that is over.
+type AttemptRecord struct {
+	// number of the attempt.
+	Number int64 `json:"number"`
+	// revision that was tried.
+	Revision string `json:"revision"`
+	// commit that brought it, where known.
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// outcome of the attempt.
+	Outcome Outcome `json:"outcome"`
+	// reason in one word.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// message in one sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+	// actor is who decided.
+	// +optional
+	Actor string `json:"actor,omitempty"`
+	// metric that failed, where one did.
+	// +optional
+	Metric string `json:"metric,omitempty"`
+	// value that was measured of it, as text.
+	// +optional
+	Value string `json:"value,omitempty"`
+	// startedAt is when the attempt began.
+	StartedAt metav1.Time `json:"startedAt"`
+	// endedAt is when it ended.
+	EndedAt metav1.Time `json:"endedAt"`
+	// maxWeight is the highest weight the attempt had wanted, in units of 1/totalWeight.
+	// +optional
+	MaxWeight int32 `json:"maxWeight,omitempty"`
+}
+
+// RevertState is how far a revert got.
+type RevertState string
+
+// The states of a revert.
+const (
+	// RevertPending: to be composed and pushed; retried with back-off.
+	RevertPending RevertState = "Pending"
+	// RevertPushed: the commit is in Git.
+	RevertPushed RevertState = "Pushed"
+	// RevertNotNeeded: Git no longer said bad when looked at.
+	RevertNotNeeded RevertState = "NotNeeded"
+	// RevertConflict: Git says neither bad nor good; a person must look.
+	RevertConflict RevertState = "Conflict"
+	// RevertRejected: the Git server refuses the push for good, e.g. a protected branch; a person must look.
+	RevertRejected RevertState = "Rejected"
+)
+
+// RevertStatus is an intended revert and how far it got. It is stored before Git is touched.
+type RevertStatus struct {
+	// id is made from the repository, branch, workload, bad and good revision: the same failure has the same id.
+	ID string `json:"id"`
+	// attempt that failed.
+	Attempt int64 `json:"attempt"`
+	// state of the revert.
+	State RevertState `json:"state"`
+	// bad revision that is taken out of Git.
+	Bad string `json:"bad"`
+	// good revision that is put back.
+	Good string `json:"good"`
+	// badCommit that brought the bad revision, once known.
+	// +optional
+	BadCommit string `json:"badCommit,omitempty"`
+	// goodCommit whose content is restored, once known.
+	// +optional
+	GoodCommit string `json:"goodCommit,omitempty"`
+	// commit that reverts, once pushed.
+	// +optional
+	Commit string `json:"commit,omitempty"`
+	// message in one sentence.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+	// requestedAt is when the verdict fell.
+	RequestedAt metav1.Time `json:"requestedAt"`
+	// finishedAt is when the revert reached a final state.
+	// +optional
+	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+}
