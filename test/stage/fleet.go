@@ -159,6 +159,7 @@ if [ "$(git log -1 --format=%%an "$3")" = %q ] && rm race 2>/dev/null; then
   other=$(GIT_AUTHOR_NAME=Linus GIT_AUTHOR_EMAIL=linus@example.com GIT_COMMITTER_NAME=Linus GIT_COMMITTER_EMAIL=linus@example.com \
     git commit-tree "$2^{tree}" -p "$2" -m "other: just before") && git update-ref "$1" "$other" "$2"
 fi
+exit 0 # where the branch had moved already, somebody else has won the race before
 `
 
 // Race makes the next push of an author lose against somebody else's, once.
