@@ -146,6 +146,10 @@ type Attempt struct {
 	// weight wanted for the canary, in units of 1/totalWeight.
 	// +optional
 	Weight int32 `json:"weight"`
+	// endpointsAt is since when the canary Service has had ready endpoints of the revision. Gateways learn of endpoints on a
+	// watch of their own, so no request is sent to the canary before traffic.settle has passed from here.
+	// +optional
+	EndpointsAt *metav1.Time `json:"endpointsAt,omitempty"`
 	// acceptedAt is when every route was first seen accepted with the wanted weight.
 	// +optional
 	AcceptedAt *metav1.Time `json:"acceptedAt,omitempty"`

@@ -314,6 +314,10 @@ func (in *Attempt) DeepCopyInto(out *Attempt) {
 		in, out := &in.StepSince, &out.StepSince
 		*out = (*in).DeepCopy()
 	}
+	if in.EndpointsAt != nil {
+		in, out := &in.EndpointsAt, &out.EndpointsAt
+		*out = (*in).DeepCopy()
+	}
 	if in.AcceptedAt != nil {
 		in, out := &in.AcceptedAt, &out.AcceptedAt
 		*out = (*in).DeepCopy()

@@ -155,11 +155,11 @@ func (f *Fleet) Protect() error {
 // raceHook lets somebody else's commit win over the first push of a commit by the author given: it lands after the push was sent and
 // before the server moves the branch.
 const raceHook = `#!/bin/sh
-if [ "$(git log -1 --format=%%an "$3")" = %q ] && rm race 2>/dev/null; then
+if [ "$(git log -1 --format=%%an "$3")" = %q ] && [ -e race ]; then
   other=$(GIT_AUTHOR_NAME=Linus GIT_AUTHOR_EMAIL=linus@example.com GIT_COMMITTER_NAME=Linus GIT_COMMITTER_EMAIL=linus@example.com \
-    git commit-tree "$2^{tree}" -p "$2" -m "other: just before") && git update-ref "$1" "$other" "$2"
+    git commit-tree "$2^{tree}" -p "$2" -m "other: just before") && git update-ref "$1" "$other" "$2" && rm -f race
 fi
-exit 0 # where the branch had moved already, somebody else has won the race before
+exit 0 # where the branch had moved already, somebody else has won this race: the next push has to lose again
 `
 
 // Race makes the next push of an author lose against somebody else's, once.

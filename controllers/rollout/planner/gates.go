@@ -309,6 +309,12 @@ func (d *draft) watchPods() {
 		a.ProgressAt = d.nowPtr()
 	}
 	a.Available = min(max(a.Available, have), target)
+	switch {
+	case d.Canary.Revision != a.Revision || d.Canary.Endpoints[a.Revision] == 0:
+		a.EndpointsAt = nil
+	case a.EndpointsAt == nil:
+		a.EndpointsAt = d.nowPtr()
+	}
 }
 
 // watchProgress fails an attempt that has waited for pods or routes longer than progressDeadline.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
@@ -460,5 +461,36 @@ func TestStepsEdited(t *testing.T) {
 	o.attempt().Approvals = []v1alpha1.StepApproval{{Step: 1}}
 	if p := Make(o); len(p.Status.Attempt.Approvals) != 0 {
 		t.Error("the approval of another step at this place still counts")
+	}
+}
+
+// A gateway may learn of a route before it learns of the endpoints behind it: the first request waits for both.
+func TestFirstExposureWaitsForEndpointsToSettle(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		since   *metav1.Time
+		weight  int64 // on the route
+		exposed bool
+	}{
+		{"endpoints just seen", nil, 0, false},
+		{"endpoints settle", ptr(at(-9 * time.Second)), 0, false},
+		{"endpoints have settled", ptr(at(-11 * time.Second)), 0, true},
+		{"the canary has traffic already", ptr(at(0)), 25, true},
+	} {
+		o := observed(stepping)
+		o.attempt().EndpointsAt, o.attempt().AcceptedAt, o.attempt().ConfirmedAt = test.since, nil, nil
+		o.Routes[0].Object = route(test.weight)
+		p := Make(o)
+		if got := strings.Contains(lines(p), "patch HTTPRoute r"); got != test.exposed {
+			t.Errorf("%s: route is patched: %t, want %t; actions:\n%s", test.name, got, test.exposed, lines(p))
+		}
+		if want := noon.Add(2 * time.Second); test.since != nil && !test.exposed && !p.NextLook.Equal(want) {
+			t.Errorf("%s: next look at %s, want %s", test.name, p.NextLook, want)
+		}
+	}
+	o := observed(stepping)
+	o.attempt().EndpointsAt, o.Canary.Endpoints = ptr(at(-time.Minute)), nil
+	if p := Make(o); p.Status.Attempt.EndpointsAt != nil {
+		t.Errorf("without endpoints they are known since %s", p.Status.Attempt.EndpointsAt)
 	}
 }

@@ -168,8 +168,17 @@ func (d *draft) cannotRaise() string {
 		return fmt.Sprintf("Service %s does not select %s=stable", d.Stable.Name, v1alpha1.LabelRole)
 	case have < max(1, need):
 		return fmt.Sprintf("%d of %d canary pods are ready endpoints of Service %s", have, max(1, need), d.Canary.Name)
+	case d.liveWeight() == 0 && !d.endpointsSettled():
+		return fmt.Sprintf("endpoints of Service %s settle", d.Canary.Name)
 	}
 	return d.paused()
+}
+
+// endpointsSettled says whether gateways have had the time to learn of the canary's endpoints: a route may reach them
+// before the endpoints do, and a weighted Service without endpoints answers 503.
+func (d *draft) endpointsSettled() bool {
+	since := d.s.Attempt.EndpointsAt
+	return since != nil && d.passed(*since, d.settle())
 }
 
 // routes plans the patches that bring every route to the wanted weight. Down always; up only where nothing forbids it.
