@@ -211,6 +211,7 @@ func (s *scene) finish(ownFailures string) stage.Samples {
 	}
 	if len(failed) > 0 {
 		s.t.Errorf("%d requests failed, want 0; first at %s: %s", len(failed), failed[0].Sent.Format(time.RFC3339Nano), failed.Describe())
+		s.t.Logf("what Belay did around then:\n%s", belay.Around(s.app.Namespace, failed[0].Sent))
 	}
 	return samples
 }

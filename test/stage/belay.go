@@ -1,13 +1,16 @@
 package stage
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -49,7 +52,7 @@ func (b *Bed) StartBelay(ctx context.Context) (*Belay, error) {
 	}
 	m := &Belay{bed: b, ready: "http://" + probes + "/readyz", env: append(os.Environ(), "KUBECONFIG="+kubeconfig),
 		args: []string{"--prometheus-address=" + b.PrometheusURL, "--leader-election-namespace=" + belayNamespace,
-			"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes, "--zap-log-level=debug"}}
+			"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes, "--zap-log-level=debug", "--zap-time-encoding=rfc3339nano"}}
 	return m, m.Start(ctx)
 }
 
@@ -66,6 +69,29 @@ func (m *Belay) Start(ctx context.Context) error {
 		return fmt.Errorf("%w; the last lines of %s:\n%s", err, m.Log, m.Tail(15))
 	}
 	return nil
+}
+
+// Around is what the manager said about a namespace shortly before and after a moment: what it did, and why.
+func (m *Belay) Around(namespace string, moment time.Time) string {
+	const before, after = 5 * time.Second, time.Second
+	data, err := os.ReadFile(m.Log)
+	if err != nil {
+		return fmt.Sprintf("no log: %v", err)
+	}
+	var out strings.Builder
+	for line := range bytes.Lines(data) {
+		var entry struct {
+			Namespace, Msg, Action, Reason, Message string
+			TS                                      time.Time
+		}
+		if json.Unmarshal(line, &entry) != nil || entry.Namespace != namespace {
+			continue
+		}
+		if entry.TS.After(moment.Add(-before)) && entry.TS.Before(moment.Add(after)) {
+			fmt.Fprintln(&out, entry.TS.UTC().Format("15:04:05.000"), entry.Msg, entry.Action, entry.Reason, entry.Message)
+		}
+	}
+	return out.String()
 }
 
 // writeKubeconfig writes the credentials of Belay's ServiceAccount: a token that the API server made for it.
