@@ -22,6 +22,7 @@ import (
 // +kubebuilder:printcolumn:name="Blocked by",type=string,JSONPath=`.status.blockedBy`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name must have at most 52 characters: ReplicaSets are named <name>-<revision>"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt.stage == 'Initial' || (self.spec.traffic.stableService == oldSelf.spec.traffic.stableService && has(self.spec.traffic.canaryService) == has(oldSelf.spec.traffic.canaryService) && (!has(self.spec.traffic.canaryService) || self.spec.traffic.canaryService == oldSelf.spec.traffic.canaryService) && self.spec.traffic.totalWeight == oldSelf.spec.traffic.totalWeight && self.spec.traffic.routes == oldSelf.spec.traffic.routes)",message="spec.traffic: Services, routes and totalWeight cannot be changed while an attempt is under way: wait for its end, or abort it"
 type Rollout struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.

@@ -1,6 +1,8 @@
 package lint
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -45,6 +48,8 @@ type row struct {
 	// rule is the message of the CEL rule that refuses, where one does.
 	rule   string
 	update bool
+	// status that the existing object has.
+	status string
 }
 
 const metricsPatch = `{spec: {metrics: [{name: m, threshold: %s}]}}`
@@ -69,6 +74,9 @@ func rows() []row {
 	out := []row{
 		{kind: "Rollout", name: "long name", patch: `{metadata: {name: ` + longName[:53] + `}}`, field: "", rule: "metadata.name must have at most 52 characters: ReplicaSets are named <name>-<revision>"},
 		{kind: "Rollout", name: "selector changed", update: true, patch: `{spec: {selector: {matchLabels: {app: b}}, template: {metadata: {labels: {app: b}}}}}`, field: "spec", rule: "selector cannot be changed: make a new Rollout instead"},
+		{kind: "Rollout", name: "routes changed in an attempt", update: true, patch: `{spec: {traffic: {routes: [{kind: HTTPRoute, name: b}]}}}`,
+			status: `{status: {attempts: 2, attempt: {number: 2, revision: x, stage: Stepping, stageSince: "2026-03-01T12:00:00Z", startedAt: "2026-03-01T12:00:00Z"}}}`, field: "",
+			rule: "spec.traffic: Services, routes and totalWeight cannot be changed while an attempt is under way: wait for its end, or abort it"},
 		{kind: "Rollout", name: "labels", patch: `{spec: {template: {metadata: {labels: {app: b}}}}}`, field: "spec", rule: "template.metadata.labels must carry every label of selector.matchLabels"},
 		{kind: "Rollout", name: "weight above total", patch: fmt.Sprintf(steps, `[{weight: 101}]`), field: "spec", rule: "strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"},
 		{kind: "Rollout", name: "same service", patch: `{spec: {traffic: {canaryService: a}}}`, field: "spec.traffic", rule: "canaryService must differ from stableService"},
@@ -200,7 +208,7 @@ func TestLintAndAPIServerRefuseTheSame(t *testing.T) {
 			var old map[string]any
 			switch {
 			case r.update:
-				old = base
+				old = withStatus(t, c, base, r.status)
 			case !strings.HasPrefix(r.patch, "{metadata"):
 				bad = patched(t, bad, `{metadata: {name: bad}}`) // "ok" exists
 			}
@@ -218,6 +226,27 @@ func TestLintAndAPIServerRefuseTheSame(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withStatus gives the existing object a status, for the length of a test, and returns it as it then is.
+func withStatus(t *testing.T, c client.Client, base map[string]any, status string) map[string]any {
+	t.Helper()
+	if status == "" {
+		return base
+	}
+	set := func(text string) {
+		live := &unstructured.Unstructured{Object: patched(t, base, "{}")}
+		data, err := yaml.YAMLToJSON([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Status().Patch(context.Background(), live, client.RawPatch(types.MergePatchType, data)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(status)
+	t.Cleanup(func() { set("{status: null}") })
+	return patched(t, base, status)
 }
 
 func serverRefusal(t *testing.T, c client.Client, bad map[string]any, update bool) error {
@@ -276,7 +305,7 @@ func TestEveryRuleHasARow(t *testing.T) {
 		base := object(t, r.kind, "n")
 		bad, old := patched(t, base, r.patch), map[string]any(nil)
 		if r.update {
-			old = base
+			old = patched(t, base, cmp.Or(r.status, "{}"))
 		}
 		res, err := s.Validate(t.Context(), bad, old)
 		if err != nil {
