@@ -146,6 +146,10 @@ type Attempt struct {
 	// weight wanted for the canary, in units of 1/totalWeight.
 	// +optional
 	Weight int32 `json:"weight"`
+	// replicas is the highest spec.replicas while this attempt has run: stable keeps as many pods until the attempt is over,
+	// also where an HPA asks for fewer because a part of the load is on the canary, or because a bad canary does less work.
+	// +optional
+	Replicas int32 `json:"replicas,omitempty"`
 	// endpointsAt is since when the canary Service has had ready endpoints of the revision. Gateways learn of endpoints on a
 	// watch of their own, so no request is sent to the canary before traffic.settle has passed from here.
 	// +optional

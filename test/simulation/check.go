@@ -183,6 +183,9 @@ func (x *executor) checkScale(a planner.Scale) {
 	if st.Stable != nil && st.Stable.Revision == a.Revision && a.To < replicas {
 		x.violate("T5", "stable is scaled to %d of %d", a.To, replicas)
 	}
+	if st.Stable != nil && st.Stable.Revision == a.Revision && st.Attempt != nil && replicas > 0 && a.To < x.truth.floor {
+		x.violate("T5", "stable is scaled to %d in an attempt that has seen a need of %d", a.To, x.truth.floor)
+	}
 	_, most := x.plane()
 	if s := x.services[1]; a.To < a.From && most > 0 && s.exists && s.revision == a.Revision && !x.truth.timedOut && !x.truth.foreign && replicas > 0 {
 		if need := max(1, (3*((replicas*most+99)/100)+3)/4); a.To < need {
@@ -272,8 +275,21 @@ func (x *executor) checkAnswer(a planner.Answer) {
 	}
 }
 
+// floor is the highest number of pods that was asked for since an attempt began.
+func floor(view planner.Observed, was, is *v1alpha1.Attempt, so int32) int32 {
+	asked := *view.Rollout.Spec.Replicas
+	switch {
+	case is == nil || asked == 0 || is.Stage == v1alpha1.StageInitial:
+		return 0
+	case was == nil || was.Number != is.Number:
+		return asked
+	}
+	return max(so, asked)
+}
+
 // checkStatus checks a change of the stored status.
 func (x *executor) checkStatus(view planner.Observed, was, is *v1alpha1.RolloutStatus) {
+	x.truth.floor = floor(view, was.Attempt, is.Attempt, x.truth.floor)
 	x.checkGates(view, was, is)
 	x.checkEnd(was, is)
 	a, b := was.Attempt, is.Attempt

@@ -123,6 +123,8 @@ type truth struct {
 	retried bool
 	// broke: pods of some revision were made not to start.
 	broke bool
+	// floor is the most pods that were asked for since the current attempt began.
+	floor int32
 	// edited: steps were edited in this world since the last look.
 	edited     bool
 	count      Counters

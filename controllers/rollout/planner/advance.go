@@ -39,6 +39,7 @@ func (d *draft) advance() {
 		d.rest()
 		return
 	}
+	d.s.Attempt.Replicas = d.replicas()
 	if d.s.Attempt.Verdict == nil {
 		d.judge()
 	}
@@ -142,7 +143,7 @@ func (d *draft) begin(stage v1alpha1.Stage) {
 	}
 	d.s.Attempts++
 	d.s.Attempt = &v1alpha1.Attempt{Number: d.s.Attempts, Revision: d.Revision, Stage: stage, StageSince: d.now(),
-		StartedAt: d.now(), ProgressAt: d.nowPtr(), Commit: d.Rollout.Annotations[v1alpha1.AnnotationCommit]}
+		StartedAt: d.now(), ProgressAt: d.nowPtr(), Replicas: d.asked(), Commit: d.Rollout.Annotations[v1alpha1.AnnotationCommit]}
 	if revisionOf(d.s.Previous) == d.Revision {
 		d.s.Previous = nil
 	}

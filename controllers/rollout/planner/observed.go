@@ -96,7 +96,8 @@ func (o *Observed) available(revision string) int32 {
 	return 0
 }
 
-func (o *Observed) replicas() int32 {
+// asked is spec.replicas.
+func (o *Observed) asked() int32 {
 	if r := o.Rollout.Spec.Replicas; r != nil {
 		return *r
 	}

@@ -72,6 +72,16 @@ func Make(o Observed) Plan {
 	return d.plan
 }
 
+// replicas is how many pods carry all of the traffic. While an attempt runs it only grows: what an HPA measures meanwhile
+// is not the load of 100 % stable (T5). None are wanted where spec.replicas is 0.
+func (d *draft) replicas() int32 {
+	asked := d.asked()
+	if d.s.Attempt == nil || d.s.Attempt.Stage == v1alpha1.StageInitial || asked == 0 {
+		return asked
+	}
+	return max(asked, d.s.Attempt.Replicas)
+}
+
 func (d *draft) do(a Action) { d.plan.Actions = append(d.plan.Actions, a) }
 
 func (d *draft) tell(kind, reason, message string) {

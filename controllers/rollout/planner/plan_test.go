@@ -464,6 +464,42 @@ func TestStepsEdited(t *testing.T) {
 	}
 }
 
+// While an attempt runs, an HPA that asks for fewer pods is not followed; one that asks for more is.
+func TestStableKeepsWhatTheAttemptHasSeen(t *testing.T) {
+	for _, test := range []struct {
+		name               string
+		stage              v1alpha1.Stage
+		seen, asked, want  int32
+		needed, remembered int32
+	}{
+		{"fewer while stepping", stepping, 4, 2, 4, 4, 4},
+		{"more while stepping", stepping, 4, 6, 6, 6, 6},
+		{"fewer while withdrawing", withdrawing, 4, 1, 4, 4, 4},
+		{"fewer while baking", baking, 4, 1, 4, 4, 4},
+		{"none is none", stepping, 4, 0, 0, 0, 0},
+		{"at rest the new number counts", "", 0, 2, 2, 2, 0},
+	} {
+		o := observed(test.stage)
+		o.Rollout.Spec.Replicas = &test.asked
+		if a := o.attempt(); a != nil {
+			a.Replicas = test.seen
+		}
+		p := Make(o)
+		for _, action := range p.Actions {
+			if scale, ok := action.(Scale); ok && scale.Revision == p.Status.Stable.Revision && scale.To != test.want {
+				t.Errorf("%s: stable is scaled to %d, want %d", test.name, scale.To, test.want)
+			}
+		}
+		d := draft{Observed: &o, s: &p.Status}
+		if got := d.replicas(); got != test.needed {
+			t.Errorf("%s: %d pods are needed, want %d", test.name, got, test.needed)
+		}
+		if a := p.Status.Attempt; a != nil && a.Replicas != test.remembered {
+			t.Errorf("%s: the attempt remembers %d pods, want %d", test.name, a.Replicas, test.remembered)
+		}
+	}
+}
+
 // A gateway may learn of a route before it learns of the endpoints behind it: the first request waits for both.
 func TestFirstExposureWaitsForEndpointsToSettle(t *testing.T) {
 	for _, test := range []struct {
