@@ -73,6 +73,10 @@ type RolloutSpec struct {
 	// paused stops forward steps; traffic stays as it is, and abort still works. Default false.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
+	// restartAt asks for every stable pod that was created before this time to be replaced: one at a time, as
+	// PodDisruptionBudgets allow, and while no attempt runs. It starts no attempt.
+	// +optional
+	RestartAt *metav1.Time `json:"restartAt,omitempty"`
 	// traffic says which Service and routes carry the traffic.
 	// +required
 	Traffic Traffic `json:"traffic"`

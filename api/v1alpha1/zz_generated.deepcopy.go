@@ -965,6 +965,10 @@ func (in *RolloutSpec) DeepCopyInto(out *RolloutSpec) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.RestartAt != nil {
+		in, out := &in.RestartAt, &out.RestartAt
+		*out = (*in).DeepCopy()
+	}
 	in.Traffic.DeepCopyInto(&out.Traffic)
 	in.Strategy.DeepCopyInto(&out.Strategy)
 	if in.Analysis != nil {

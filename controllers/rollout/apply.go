@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,6 +58,8 @@ func (w *work) apply(ctx context.Context, action planner.Action) error {
 		return w.pointCanary(ctx, a)
 	case planner.PatchRoute:
 		return w.patchRoute(ctx, a)
+	case planner.EvictPod:
+		return w.evict(ctx, a)
 	}
 	return w.applyToAnalysis(ctx, action)
 }
@@ -193,6 +196,18 @@ func (w *work) setRole(ctx context.Context, a planner.SetRole) error {
 		})
 	}
 	return group.Wait()
+}
+
+// evict asks for a pod to go as PodDisruptionBudgets allow; one that is gone, or was replaced under its name, is no error.
+func (w *work) evict(ctx context.Context, a planner.EvictPod) error {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.rollout.Namespace, Name: a.Name}}
+	err := w.Client.SubResource("eviction").Create(ctx, pod, &policyv1.Eviction{
+		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
+		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &a.UID}}})
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // patchStable adds the role to the selector of the stable Service, or takes it out, and records that it was Belay.

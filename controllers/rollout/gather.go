@@ -104,7 +104,7 @@ func viewReplicaSet(rs *appsv1.ReplicaSet) planner.ReplicaSet {
 }
 
 func viewPod(p *corev1.Pod, rev string) planner.Pod {
-	v := planner.Pod{Name: p.Name, Revision: rev, Role: v1alpha1.Role(p.Labels[v1alpha1.LabelRole]), Created: p.CreationTimestamp.Time}
+	v := planner.Pod{Name: p.Name, Revision: rev, UID: p.UID, Role: v1alpha1.Role(p.Labels[v1alpha1.LabelRole]), Created: p.CreationTimestamp.Time}
 	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		v.Restarts = max(v.Restarts, s.RestartCount)
 		if w := s.State.Waiting; w != nil && (v.Waiting == "" || w.Reason == "CrashLoopBackOff") {
@@ -112,6 +112,7 @@ func viewPod(p *corev1.Pod, rev string) planner.Pod {
 		}
 	}
 	for _, c := range p.Status.Conditions {
+		v.Ready = v.Ready || c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
 			v.Unschedulable = bounded(c.Message)
 		}

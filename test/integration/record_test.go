@@ -87,6 +87,9 @@ func (r *record) client() client.Client {
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 			return r.write(r.patch("patch", o, p), func() error { return c.Patch(ctx, o, p, opts...) })
 		},
+		SubResourceCreate: func(ctx context.Context, c client.Client, sub string, o, in client.Object, opts ...client.SubResourceCreateOption) error {
+			return r.write(r.effect("create "+sub+" of", o, ""), func() error { return c.SubResource(sub).Create(ctx, o, in, opts...) })
+		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
 			return r.write(r.effect("update "+sub+" of", o, ""), func() error { return c.SubResource(sub).Update(ctx, o, opts...) })
 		},

@@ -3,6 +3,8 @@ package planner
 import (
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
@@ -75,6 +77,12 @@ type (
 	StopRun struct{ Name, Why string }
 	// DeleteRun removes an AnalysisRun of an attempt that left the history.
 	DeleteRun struct{ Name, Why string }
+	// EvictPod evicts a pod, so that its ReplicaSet makes a new one.
+	EvictPod struct {
+		Name string
+		UID  types.UID
+		Why  string
+	}
 	// Answer writes the result of a Decision.
 	Answer struct {
 		Decision string
@@ -95,6 +103,7 @@ func (PatchRoute) action()       {}
 func (StartRun) action()         {}
 func (StopRun) action()          {}
 func (DeleteRun) action()        {}
+func (EvictPod) action()         {}
 func (Answer) action()           {}
 
 func (a SetFinalizer) String() string {
@@ -134,6 +143,7 @@ func (a PatchRoute) String() string {
 func (a StartRun) String() string  { return fmt.Sprintf("start AnalysisRun %s: %s", a.Name, a.Why) }
 func (a StopRun) String() string   { return fmt.Sprintf("stop AnalysisRun %s: %s", a.Name, a.Why) }
 func (a DeleteRun) String() string { return fmt.Sprintf("delete AnalysisRun %s: %s", a.Name, a.Why) }
+func (a EvictPod) String() string  { return fmt.Sprintf("evict pod %s: %s", a.Name, a.Why) }
 func (a Answer) String() string {
 	return fmt.Sprintf("answer Decision %s: %s (%s)", a.Decision, a.Result, a.Message)
 }

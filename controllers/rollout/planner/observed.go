@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
@@ -47,8 +48,11 @@ type ReplicaSet struct {
 // Pod is what the planner knows of a pod.
 type Pod struct {
 	Name, Revision string
+	UID            types.UID
 	Role           v1alpha1.Role
 	Created        time.Time
+	// Ready is the condition Ready.
+	Ready bool
 	// Waiting is the reason that a container waits for, e.g. CrashLoopBackOff; Message its message.
 	Waiting, Message string
 	// Restarts of the container with the most.

@@ -45,6 +45,8 @@ type draft struct {
 	trafficProblem string
 	// waiting: for pods or for routes, which progressDeadline bounds.
 	waiting bool
+	// restarting is how far a restart of the pods is; empty when none is under way.
+	restarting string
 	// stalled: nothing goes on until a person or another object changes; its reason.
 	stalled string
 	plan    Plan
@@ -67,6 +69,7 @@ func Make(o Observed) Plan {
 	d.plan.Store = d.intentChanged()
 	d.plan.Urgent = d.s.Attempt != nil && d.s.Attempt.Stage == v1alpha1.StageWithdrawing
 	d.world()
+	d.restart()
 	d.report()
 	d.plan.Status = *d.s
 	return d.plan

@@ -31,6 +31,9 @@ func (d *draft) report() {
 	} else if d.blocked == "" {
 		d.block(d.restTrouble())
 	}
+	if d.blocked == "" {
+		d.blocked = d.restarting
+	}
 	d.s.BlockedBy = d.blocked
 	d.conditions()
 	d.s.Phase = d.phase()
@@ -58,6 +61,9 @@ func (d *draft) conditions() {
 	case a != nil:
 		d.condition(v1alpha1.ConditionProgressing, metav1.ConditionTrue, string(a.Stage), fmt.Sprintf("attempt %d of revision %s", a.Number, a.Revision))
 		d.condition(v1alpha1.ConditionReady, metav1.ConditionFalse, "AttemptRunning", d.blocked)
+	case d.restarting != "":
+		d.condition(v1alpha1.ConditionProgressing, metav1.ConditionTrue, "Restarting", d.restarting)
+		d.condition(v1alpha1.ConditionReady, metav1.ConditionFalse, "Restarting", d.blocked)
 	case d.blocked != "":
 		d.condition(v1alpha1.ConditionProgressing, metav1.ConditionFalse, "NoAttempt", "no attempt runs")
 		reason := "NotReady"
@@ -107,6 +113,8 @@ func (d *draft) phase() string {
 	switch {
 	case a == nil && d.blocked == "":
 		return "Healthy"
+	case a == nil && d.restarting != "":
+		return "Restarting"
 	case a == nil:
 		return "Degraded"
 	case a.Stage == v1alpha1.StageWithdrawing:
