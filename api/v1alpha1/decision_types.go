@@ -38,9 +38,9 @@ type DecisionSpec struct {
 	// subject is what the decision is about.
 	// +required
 	Subject DecisionSubject `json:"subject"`
-	// action asked for. Promote leaves the step named, whatever its gates say; PromoteFull goes to promotion at once;
-	// Approve opens the step's approval gate; Reject and Abort take the traffic back; Pause and Resume; Retry takes the
-	// revision out of quarantine.
+	// action asked for. Promote leaves the step named, whatever its gates say; PromoteFull goes to promotion at once and
+	// overrules the analysis for the rest of the attempt; Approve opens the step's approval gate; Reject and Abort take
+	// the traffic back; Pause and Resume; Retry takes the revision out of quarantine.
 	// +required
 	// +kubebuilder:validation:Enum=Promote;PromoteFull;Approve;Reject;Abort;Pause;Resume;Retry
 	Action DecisionAction `json:"action"`

@@ -257,7 +257,7 @@ func (w *World) checkReconciled(x *executor, err error) {
 			w.violate("T3", "routes give the canary %d with %d of %d endpoints, and the attempt goes on", w.live(), have, need)
 		}
 	}
-	if at := st.Attempt; at != nil && at.Stage == v1alpha1.StageStepping && !w.cfg.Pause {
+	if at := st.Attempt; at != nil && at.Stage == v1alpha1.StageStepping && at.Full == nil && !w.cfg.Pause {
 		for _, name := range []string{fmt.Sprintf("shop-%d", at.Number), fmt.Sprintf("shop-%d-s%d", at.Number, at.Step)} {
 			if run := w.runs[name]; run != nil && run.Status.Verdict == v1alpha1.VerdictFail {
 				w.violate("T8", "run %s has failed and the attempt goes on", name)

@@ -31,26 +31,26 @@ func (d *draft) judge() {
 		return
 	}
 	for _, look := range []func() *v1alpha1.Verdict{d.podsFailed, d.failure, d.canaryLost} {
-		if v := look(); v != nil {
+		if v := look(); v != nil && (a.Full == nil || v.Reason != ReasonAnalysisFailed) {
 			d.fail(*v)
 			return
 		}
 	}
-	d.providerPause()
+	if a.Full == nil {
+		d.providerPause()
+	}
 }
 
 // fail ends the attempt, or pauses it for a person. A canary that lost its pods while it has traffic is never left so
-// (T3). A person who promoted fully has overruled the analysis, but cannot overrule pods that do not come up.
+// (T3). A person who promoted fully has overruled the analysis for the rest of the attempt: where stable itself is broken,
+// a fix must get out whatever is measured. Nobody overrules pods that do not come up.
 func (d *draft) fail(v v1alpha1.Verdict) {
-	a := d.s.Attempt
 	v.Outcome, v.Actor = v1alpha1.OutcomeRolledBack, ActorBelay
 	if d.Rollout.Spec.OnFailure.Action != v1alpha1.FailurePause || v.Reason == ReasonCanaryLost {
 		d.verdict(v)
 		return
 	}
-	if a.Full == nil || v.Reason != ReasonAnalysisFailed {
-		d.pause(v.Message)
-	}
+	d.pause(v.Message)
 }
 
 func (d *draft) pause(why string) {
@@ -88,7 +88,7 @@ func (d *draft) templateChanged() bool {
 			d.verdict(v)
 			return true
 		}
-		if d.podsFailed() != nil || d.failure() != nil {
+		if d.podsFailed() != nil || a.Full == nil && d.failure() != nil {
 			return false // what has failed must not become the baseline of the next attempt
 		}
 		d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: ActorBelay,

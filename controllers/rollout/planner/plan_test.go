@@ -256,6 +256,37 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// Whoever promotes fully has overruled the analysis, and nothing else.
+func TestFullOverrulesTheAnalysisAlone(t *testing.T) {
+	for _, test := range []struct {
+		name, want string
+		stage      v1alpha1.Stage
+		change     func(*Observed)
+	}{
+		{"in the steps", "Stepping 2 at 100", stepping, func(*Observed) {}},
+		{"in the switch", "Retiring", switching, func(*Observed) {}},
+		{"in the bake", "Baking", baking, func(*Observed) {}},
+		{"at the end of the bake", "over: Promoted StepsPassed", baking, func(o *Observed) { o.attempt().StageSince = at(-time.Hour) }},
+		{"a new template cuts the bake short", "over: Promoted StepsPassed", baking, func(o *Observed) { o.Revision = "c" }},
+		{"a lost canary", "Withdrawing: RolledBack CanaryLost", stepping, func(o *Observed) { o.Canary.Endpoints["b"] = 0 }},
+		{"pods that crash", "Withdrawing: RolledBack PodsFailed", stepping, func(o *Observed) {
+			o.Pods[4].Waiting, o.Pods[4].Restarts = "CrashLoopBackOff", 2
+		}},
+	} {
+		o := observed(test.stage)
+		o.analysed(v1alpha1.VerdictFail, nil)
+		o.attempt().Full = &v1alpha1.Actor{Name: "kim", Reason: "stable is down"}
+		test.change(&o)
+		if got := summary(Make(o)); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.name, got, test.want)
+		}
+		o.attempt().Full = nil
+		if got := summary(Make(o)); !strings.HasPrefix(got, "Withdrawing: RolledBack") {
+			t.Errorf("%s, and nobody promoted: got %s", test.name, got)
+		}
+	}
+}
+
 func TestOnFailurePause(t *testing.T) {
 	pods := func(o *Observed) { o.Pods[4].Waiting, o.Pods[4].Restarts = "CrashLoopBackOff", 2 }
 	for _, test := range []struct {
