@@ -163,6 +163,17 @@ type Attempt struct {
 	// confirmedWeight is the last confirmed weight of the canary.
 	// +optional
 	ConfirmedWeight int32 `json:"confirmedWeight"`
+	// heldSince is since when the step's maxHold counts, where that is not confirmedAt: the attempt was resumed then.
+	// +optional
+	HeldSince *metav1.Time `json:"heldSince,omitempty"`
+	// inconclusiveAt is when maxHold of the current step was over without its evidence.
+	// +optional
+	InconclusiveAt *metav1.Time `json:"inconclusiveAt,omitempty"`
+	// unproven are the steps that were left without evidence, by onInconclusive Proceed.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	Unproven []string `json:"unproven,omitempty"`
 	// maxWeight is the highest weight that was wanted so far.
 	// +optional
 	MaxWeight int32 `json:"maxWeight,omitempty"`

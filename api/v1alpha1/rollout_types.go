@@ -179,6 +179,8 @@ type CanaryStrategy struct {
 }
 
 // Step is how much is exposed, and what opens the gate to the next step.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.maxHold) || !has(self.hold) || duration(self.maxHold) == duration('0s') || duration(self.maxHold) >= duration(self.hold)",message="maxHold must not be shorter than hold"
 type Step struct {
 	// name of the step, for people. Default: "step-<n>", counted from 1.
 	// +optional
@@ -201,6 +203,15 @@ type Step struct {
 	// +optional
 	// +kubebuilder:default="0s"
 	Hold Duration `json:"hold,omitempty"`
+	// maxHold is the longest time that the step waits for its evidence, counted like hold. Unset or 0s: without end.
+	// +optional
+	MaxHold Duration `json:"maxHold,omitempty"`
+	// onInconclusive applies once maxHold is over and metrics or checks still owe their evidence: Pause waits for a person
+	// (resume gives the step another maxHold), Extend waits on and says so, Proceed leaves the step without the evidence
+	// and records it, Rollback takes the traffic back. Default Pause.
+	// +optional
+	// +kubebuilder:default=Pause
+	OnInconclusive InconclusiveAction `json:"onInconclusive,omitempty"`
 	// approval Required: the step is left only after a Decision with action Approve. Default NotRequired.
 	// +optional
 	// +kubebuilder:default=NotRequired
@@ -209,6 +220,18 @@ type Step struct {
 	// +optional
 	Checks *AnalysisReference `json:"checks,omitempty"`
 }
+
+// InconclusiveAction is what happens to a step whose evidence has not come within maxHold.
+// +kubebuilder:validation:Enum=Pause;Extend;Proceed;Rollback
+type InconclusiveAction string
+
+// Values of InconclusiveAction.
+const (
+	InconclusivePause    InconclusiveAction = "Pause"
+	InconclusiveExtend   InconclusiveAction = "Extend"
+	InconclusiveProceed  InconclusiveAction = "Proceed"
+	InconclusiveRollback InconclusiveAction = "Rollback"
+)
 
 // Approval says whether a person must approve.
 // +kubebuilder:validation:Enum=Required;NotRequired

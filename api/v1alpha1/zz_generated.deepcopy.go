@@ -326,6 +326,19 @@ func (in *Attempt) DeepCopyInto(out *Attempt) {
 		in, out := &in.ConfirmedAt, &out.ConfirmedAt
 		*out = (*in).DeepCopy()
 	}
+	if in.HeldSince != nil {
+		in, out := &in.HeldSince, &out.HeldSince
+		*out = (*in).DeepCopy()
+	}
+	if in.InconclusiveAt != nil {
+		in, out := &in.InconclusiveAt, &out.InconclusiveAt
+		*out = (*in).DeepCopy()
+	}
+	if in.Unproven != nil {
+		in, out := &in.Unproven, &out.Unproven
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.ExposedAt != nil {
 		in, out := &in.ExposedAt, &out.ExposedAt
 		*out = (*in).DeepCopy()

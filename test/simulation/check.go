@@ -401,6 +401,12 @@ func (x *executor) checkGates(view planner.Observed, was, is *v1alpha1.RolloutSt
 	if step.Checks != nil {
 		names = append(names, fmt.Sprintf("shop-%d-s%d", a.Number, a.Step))
 	}
+	if slices.Contains(b.Unproven, a.StepName) {
+		if step.OnInconclusive != v1alpha1.InconclusiveProceed || step.MaxHold == "" || x.now.Before(confirmed.Add(step.MaxHold.Or(0))) {
+			x.violate("A1", "step %d is left as unproven, which it does not allow yet", a.Step)
+		}
+		names = nil
+	}
 	for _, name := range names {
 		if good, ok := x.truth.good[name]; !ok || good.Before(confirmed.Time) {
 			x.violate("A1", "step %d is left without a good measurement of run %s since %s", a.Step, name, confirmed.Time)

@@ -305,6 +305,10 @@ func stepSets(i int) []v1alpha1.Step {
 	case 3:
 		return []v1alpha1.Step{weighted(60, v1alpha1.Step{Hold: "1m"}), weighted(10, v1alpha1.Step{}), weighted(100, v1alpha1.Step{Hold: "10s"})}
 	}
+	if i == 4 {
+		return []v1alpha1.Step{weighted(10, v1alpha1.Step{MaxHold: "40s", OnInconclusive: v1alpha1.InconclusiveProceed}),
+			weighted(30, v1alpha1.Step{Checks: checks, MaxHold: "20s", OnInconclusive: v1alpha1.InconclusiveRollback}), weighted(100, v1alpha1.Step{Hold: "5s", MaxHold: "20s"})}
+	}
 	return []v1alpha1.Step{weighted(5, v1alpha1.Step{}), weighted(10, v1alpha1.Step{}), weighted(40, v1alpha1.Step{}), weighted(80, v1alpha1.Step{Approval: v1alpha1.ApprovalRequired})}
 }
 

@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -19,6 +20,7 @@ const (
 	ReasonNewTemplate      = "NewTemplate"
 	ReasonTemplateReverted = "TemplateReverted"
 	ReasonScaledToZero     = "ScaledToZero"
+	ReasonInconclusive     = "Inconclusive"
 )
 
 // ActorBelay is the actor of what Belay decides itself.
@@ -179,6 +181,8 @@ func (d *draft) enterStep(i int32) {
 	a.Weight = d.stepWeight(i)
 	a.MaxWeight = max(a.MaxWeight, a.Weight)
 	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt = nil, nil, d.nowPtr()
+	a.HeldSince, a.InconclusiveAt = nil, nil
+	a.Unproven = slices.DeleteFunc(a.Unproven, func(name string) bool { return name == a.StepName })
 	a.Approvals = slices.DeleteFunc(a.Approvals, func(p v1alpha1.StepApproval) bool { return p.Step == i })
 	if a.Weight > 0 && a.ExposedAt == nil {
 		a.ExposedAt = d.nowPtr()
@@ -313,7 +317,15 @@ func (d *draft) returning() {
 		d.enterStage(v1alpha1.StageBaking)
 		return
 	}
-	d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: d.promoter(), Message: "every step was passed"})
+	d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: d.promoter(), Message: "every step was passed" + d.unproven()})
+}
+
+// unproven names the steps that were passed without evidence.
+func (d *draft) unproven() string {
+	if steps := d.s.Attempt.Unproven; len(steps) > 0 {
+		return "; without evidence: " + strings.Join(steps, ", ")
+	}
+	return ""
 }
 
 func (d *draft) promoter() string {
@@ -342,7 +354,7 @@ func (d *draft) baking() {
 			return
 		}
 	}
-	d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: d.promoter(), Message: "every step was passed, and the bake"})
+	d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: d.promoter(), Message: "every step was passed, and the bake" + d.unproven()})
 }
 
 // withdrawing waits until no traffic can reach the revision any more, at most for progressDeadline.

@@ -112,6 +112,9 @@ func (d *draft) resume() string {
 		return "the analysis has failed: promote against it, or abort (" + fail.Message + ")"
 	}
 	a.Pause = nil
+	if a.InconclusiveAt != nil {
+		a.HeldSince, a.InconclusiveAt = d.nowPtr(), nil
+	}
 	return ""
 }
 

@@ -3,6 +3,7 @@ package planner
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -217,13 +218,8 @@ func (d *draft) gates() string {
 	if hold := step.Hold.Or(0); !d.passed(*a.ConfirmedAt, hold) {
 		return fmt.Sprintf("step %s holds until %s", a.StepName, clock(a.ConfirmedAt.Add(hold)))
 	}
-	if d.Rollout.Spec.Analysis != nil && a.Weight > 0 {
-		if why := d.evidence(d.backgroundName(), *a.ConfirmedAt); why != "" {
-			return why
-		}
-	}
-	if step.Checks != nil {
-		if why := d.evidence(d.checksName(), *a.ConfirmedAt); why != "" {
+	if why := d.owed(step); why != "" {
+		if why = d.overMaxHold(step, why); why != "" {
 			return why
 		}
 	}
@@ -232,6 +228,51 @@ func (d *draft) gates() string {
 		return fmt.Sprintf("step %s needs approval: `kubectl belay approve %s`", a.StepName, d.Rollout.Name)
 	}
 	return ""
+}
+
+// owed is the evidence that a step still owes.
+func (d *draft) owed(step v1alpha1.Step) string {
+	a := d.s.Attempt
+	if d.Rollout.Spec.Analysis != nil && a.Weight > 0 {
+		if why := d.evidence(d.backgroundName(), *a.ConfirmedAt); why != "" {
+			return why
+		}
+	}
+	if step.Checks != nil {
+		return d.evidence(d.checksName(), *a.ConfirmedAt)
+	}
+	return ""
+}
+
+// overMaxHold applies onInconclusive to a step that owes evidence past maxHold. It returns what the step goes on waiting
+// for; nothing where it is left without the evidence.
+func (d *draft) overMaxHold(step v1alpha1.Step, owed string) string {
+	a, since, limit := d.s.Attempt, *d.s.Attempt.ConfirmedAt, step.MaxHold.Or(0)
+	if a.HeldSince != nil && since.Before(a.HeldSince) {
+		since = *a.HeldSince
+	}
+	if limit == 0 || !d.passed(since, limit) {
+		return owed
+	}
+	message := fmt.Sprintf("step %s is inconclusive after %s: %s", a.StepName, limit, owed)
+	if a.InconclusiveAt == nil {
+		a.InconclusiveAt = d.nowPtr()
+		d.tell("Warning", ReasonInconclusive, fmt.Sprintf("attempt %d: %s", a.Number, message))
+	}
+	switch step.OnInconclusive {
+	case v1alpha1.InconclusiveExtend:
+	case v1alpha1.InconclusiveProceed:
+		if !slices.Contains(a.Unproven, a.StepName) {
+			a.Unproven = append(a.Unproven, a.StepName)
+		}
+		return ""
+	case v1alpha1.InconclusiveRollback:
+		d.fail(v1alpha1.Verdict{Reason: ReasonInconclusive, Message: message})
+	default:
+		d.stalled = "Paused"
+		d.pause(message)
+	}
+	return message
 }
 
 func (d *draft) paused() string {

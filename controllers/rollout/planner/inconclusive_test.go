@@ -1,0 +1,103 @@
+package planner
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// undecided is an attempt whose second step was confirmed 20 s ago, and whose metric has said nothing yet.
+func undecided(maxHold v1alpha1.Duration, action v1alpha1.InconclusiveAction) Observed {
+	o := observed(stepping)
+	o.analysed(v1alpha1.VerdictPending, nil)
+	step := &o.Rollout.Spec.Strategy.Canary.Steps[1]
+	step.MaxHold, step.OnInconclusive = maxHold, action
+	return o
+}
+
+func TestMaxHold(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		maxHold v1alpha1.Duration
+		action  v1alpha1.InconclusiveAction
+		change  func(*Observed)
+		want    string
+		says    string
+	}{
+		{"not over", "30s", v1alpha1.InconclusiveRollback, nil, "Stepping 1 at 50", "no good measurement"},
+		{"without end", "", v1alpha1.InconclusiveRollback, nil, "Stepping 1 at 50", "no good measurement"},
+		{"0s is without end", "0s", v1alpha1.InconclusiveRollback, nil, "Stepping 1 at 50", "no good measurement"},
+		{"paused", "10s", v1alpha1.InconclusivePause, nil, "Stepping 1 at 50", "inconclusive after 10s: metric errors"},
+		{"pause is the default", "10s", "", nil, "Stepping 1 at 50", "inconclusive after 10s"},
+		{"extended", "10s", v1alpha1.InconclusiveExtend, nil, "Stepping 1 at 50", "inconclusive after 10s"},
+		{"left without evidence", "10s", v1alpha1.InconclusiveProceed, nil, "Stepping 2 at 100", ""},
+		{"taken back", "10s", v1alpha1.InconclusiveRollback, nil, "Withdrawing: RolledBack Inconclusive", ""},
+		{"taken back, but failures pause", "10s", v1alpha1.InconclusiveRollback, func(o *Observed) { o.Rollout.Spec.OnFailure.Action = v1alpha1.FailurePause }, "Stepping 1 at 50", "inconclusive"},
+		{"the provider is down", "10s", v1alpha1.InconclusiveProceed, func(o *Observed) { o.Runs["shop-2"].Status.Verdict = v1alpha1.VerdictHold }, "Stepping 2 at 100", ""},
+		{"the evidence is there", "10s", v1alpha1.InconclusiveRollback, func(o *Observed) { o.analysed(v1alpha1.VerdictPass, ptr(at(-5*time.Second))) }, "Stepping 2 at 100", ""},
+		{"it has failed", "10s", v1alpha1.InconclusiveProceed, func(o *Observed) { o.analysed(v1alpha1.VerdictFail, nil) }, "Withdrawing: RolledBack AnalysisFailed", ""},
+		{"only the approval is missing", "10s", v1alpha1.InconclusiveRollback, func(o *Observed) {
+			o.analysed(v1alpha1.VerdictPass, ptr(at(-5*time.Second)))
+			needApproval(o)
+		}, "Stepping 1 at 50", "needs approval"},
+		{"unproven, and still to be approved", "10s", v1alpha1.InconclusiveProceed, needApproval, "Stepping 1 at 50", "needs approval"},
+		{"hold comes first", "10s", v1alpha1.InconclusiveRollback, func(o *Observed) { o.Rollout.Spec.Strategy.Canary.Steps[1].Hold = "1m" }, "Stepping 1 at 50", "holds until"},
+		{"resumed a moment ago", "10s", v1alpha1.InconclusiveRollback, func(o *Observed) { o.attempt().HeldSince = ptr(at(-5 * time.Second)) }, "Stepping 1 at 50", "no good measurement"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := undecided(test.maxHold, test.action)
+			if test.change != nil {
+				test.change(&o)
+			}
+			p := Make(o)
+			if got := summary(p); got != test.want {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+			if test.says != "" && !strings.Contains(p.Status.BlockedBy, test.says) {
+				t.Errorf("blocked by %q, want %q", p.Status.BlockedBy, test.says)
+			}
+		})
+	}
+}
+
+// Resume gives the step another maxHold; what it then says is not said again at every look.
+func TestResumeAfterInconclusive(t *testing.T) {
+	o := undecided("10s", v1alpha1.InconclusivePause)
+	p := Make(o)
+	if a := p.Status.Attempt; a.Pause == nil || a.InconclusiveAt == nil {
+		t.Fatalf("not paused: %s", summary(p))
+	}
+	o.Rollout.Status = p.Status
+	if again := Make(o); len(again.Events) > 0 {
+		t.Errorf("told again: %v", again.Events)
+	}
+	o.decision(v1alpha1.ActionResume, 2, 1)
+	p = Make(o)
+	a := p.Status.Attempt
+	if a.Pause != nil || a.InconclusiveAt != nil || a.HeldSince == nil {
+		t.Fatalf("not resumed: %s", summary(p))
+	}
+	if due := noon.Add(11 * time.Second); !p.NextLook.Equal(due) {
+		t.Errorf("next look at %s, want %s", p.NextLook, due)
+	}
+	o.Rollout.Status, o.Decisions, o.Now = p.Status, nil, noon.Add(11*time.Second)
+	if p = Make(o); p.Status.Attempt.Pause == nil {
+		t.Error("the second maxHold has no end")
+	}
+}
+
+func TestUnprovenStepsAreRecorded(t *testing.T) {
+	o := undecided("10s", v1alpha1.InconclusiveProceed)
+	p := Make(o)
+	if got := p.Status.Attempt.Unproven; len(got) != 1 || got[0] != "step-2" {
+		t.Fatalf("unproven steps: %v", got)
+	}
+	o = observed(baking)
+	o.attempt().Unproven, o.attempt().StageSince = []string{"step-2"}, at(-time.Hour)
+	p = Make(o)
+	if h := p.Status.History[0]; !strings.Contains(h.Message, "without evidence: step-2") {
+		t.Errorf("the history says %q", h.Message)
+	}
+}
