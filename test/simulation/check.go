@@ -292,6 +292,7 @@ func (x *executor) checkStatus(view planner.Observed, was, is *v1alpha1.RolloutS
 	x.truth.floor = floor(view, was.Attempt, is.Attempt, x.truth.floor)
 	x.checkGates(view, was, is)
 	x.checkEnd(was, is)
+	x.checkInconclusive(was.Attempt, is.Attempt)
 	a, b := was.Attempt, is.Attempt
 	if a != nil && a.Verdict != nil && b != nil && a.Number == b.Number && !reflect.DeepEqual(a.Verdict, b.Verdict) {
 		x.violate("T7", "a verdict is changed from %v to %v", a.Verdict, b.Verdict)

@@ -106,6 +106,7 @@ func TestNarratives(t *testing.T) {
 		"deletion":         {Config{}, deletion},
 		"foreign-writer":   {Config{}, foreignWriter},
 		"provider-down":    {Config{Analysis: true}, providerDown},
+		"inconclusive":     {Config{Analysis: true, Steps: unproven()}, inconclusive},
 		"lost-canary":      {Config{Flaky: true, Pause: true}, lostCanary},
 		"scaled-to-zero":   {Config{}, scaledToZero},
 		"first-is-created": {Config{}, nil},
@@ -258,6 +259,41 @@ func providerDown(t *testing.T, s *story) {
 	s.quiet()
 	s.say("Prometheus is back")
 	s.World.providerDown = false
+	s.until(t, "", 0)
+}
+
+// unproven are steps that wait for evidence for a time each, and then do another thing each.
+func unproven() []v1alpha1.Step {
+	hold := func(name string, weight int32, action v1alpha1.InconclusiveAction) v1alpha1.Step {
+		return weighted(weight, v1alpha1.Step{Name: name, MaxHold: "30s", OnInconclusive: action})
+	}
+	return []v1alpha1.Step{hold("extends", 10, v1alpha1.InconclusiveExtend), hold("proceeds", 30, v1alpha1.InconclusiveProceed),
+		hold("pauses", 60, v1alpha1.InconclusivePause), hold("rolls-back", 100, v1alpha1.InconclusiveRollback)}
+}
+
+func inconclusive(t *testing.T, s *story) {
+	s.title("There is no data: each step waits for its maxHold, and then does what its onInconclusive says.")
+	s.noData = true
+	s.commit("b")
+	s.until(t, v1alpha1.StageStepping, 0)
+	for range 80 {
+		s.once()
+	}
+	s.say("there is data for a moment")
+	s.noData = false
+	s.until(t, v1alpha1.StageStepping, 1)
+	s.noData = true
+	s.until(t, v1alpha1.StageStepping, 2)
+	for range 2 {
+		for range 75 {
+			s.once()
+		}
+		s.ask(v1alpha1.ActionResume)
+	}
+	for range 75 {
+		s.once()
+	}
+	s.ask(v1alpha1.ActionPromote)
 	s.until(t, "", 0)
 }
 

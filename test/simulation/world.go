@@ -135,7 +135,7 @@ type truth struct {
 
 // Counters say how much was exercised.
 type Counters struct {
-	Steps, Crashes, Faults, Verdicts, Promotions, Reverts, Raises, Worlds int64
+	Steps, Crashes, Faults, Verdicts, Promotions, Reverts, Raises, Worlds, Inconclusive int64
 }
 
 func (c *Counters) add(o Counters) {
@@ -147,6 +147,7 @@ func (c *Counters) add(o Counters) {
 	c.Reverts += o.Reverts
 	c.Raises += o.Raises
 	c.Worlds += o.Worlds
+	c.Inconclusive += o.Inconclusive
 }
 
 // NewWorld makes a world in which revision "a" is stable and serves.
@@ -291,6 +292,9 @@ func weighted(weight int32, s v1alpha1.Step) v1alpha1.Step {
 	return s
 }
 
+// stepSetCount is how many step lists there are.
+const stepSetCount = 7
+
 // stepSets are the step lists that worlds choose from.
 func stepSets(i int) []v1alpha1.Step {
 	one := intstr.FromInt32(1)
@@ -304,10 +308,13 @@ func stepSets(i int) []v1alpha1.Step {
 		return []v1alpha1.Step{weighted(0, v1alpha1.Step{Replicas: &one}), weighted(25, v1alpha1.Step{Checks: checks}), weighted(100, v1alpha1.Step{Approval: v1alpha1.ApprovalRequired})}
 	case 3:
 		return []v1alpha1.Step{weighted(60, v1alpha1.Step{Hold: "1m"}), weighted(10, v1alpha1.Step{}), weighted(100, v1alpha1.Step{Hold: "10s"})}
-	}
-	if i == 4 {
+	case 4:
 		return []v1alpha1.Step{weighted(10, v1alpha1.Step{MaxHold: "40s", OnInconclusive: v1alpha1.InconclusiveProceed}),
 			weighted(30, v1alpha1.Step{Checks: checks, MaxHold: "20s", OnInconclusive: v1alpha1.InconclusiveRollback}), weighted(100, v1alpha1.Step{Hold: "5s", MaxHold: "20s"})}
+	case 5:
+		return []v1alpha1.Step{weighted(20, v1alpha1.Step{MaxHold: "30s", OnInconclusive: v1alpha1.InconclusiveExtend}),
+			weighted(60, v1alpha1.Step{MaxHold: "5s", OnInconclusive: v1alpha1.InconclusiveProceed, Approval: v1alpha1.ApprovalRequired}),
+			weighted(100, v1alpha1.Step{Hold: "10s", MaxHold: "1m", OnInconclusive: v1alpha1.InconclusivePause})}
 	}
 	return []v1alpha1.Step{weighted(5, v1alpha1.Step{}), weighted(10, v1alpha1.Step{}), weighted(40, v1alpha1.Step{}), weighted(80, v1alpha1.Step{Approval: v1alpha1.ApprovalRequired})}
 }

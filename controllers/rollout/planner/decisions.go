@@ -111,10 +111,7 @@ func (d *draft) resume() string {
 	if fail := d.failure(); fail != nil {
 		return "the analysis has failed: promote against it, or abort (" + fail.Message + ")"
 	}
-	a.Pause = nil
-	if a.InconclusiveAt != nil {
-		a.HeldSince, a.InconclusiveAt = d.nowPtr(), nil
-	}
+	a.Pause, a.HeldSince, a.InconclusiveAt = nil, d.nowPtr(), nil // whoever paused it: it is not paused again at once
 	return ""
 }
 

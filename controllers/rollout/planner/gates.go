@@ -93,7 +93,7 @@ func (d *draft) templateChanged() bool {
 			return false // what has failed must not become the baseline of the next attempt
 		}
 		d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: ActorBelay,
-			Message: "every step was passed; the bake was cut short by a new template"})
+			Message: "every step was passed" + d.unproven() + "; the bake was cut short by a new template"})
 	default:
 		if !back && !zero {
 			return false // the switch is finished first
@@ -218,10 +218,10 @@ func (d *draft) gates() string {
 	if hold := step.Hold.Or(0); !d.passed(*a.ConfirmedAt, hold) {
 		return fmt.Sprintf("step %s holds until %s", a.StepName, clock(a.ConfirmedAt.Add(hold)))
 	}
-	if why := d.owed(step); why != "" {
-		if why = d.overMaxHold(step, why); why != "" {
-			return why
-		}
+	if why := d.owed(step); why == "" {
+		d.proven()
+	} else if why = d.overMaxHold(step, why); why != "" {
+		return why
 	}
 	if step.Approval == v1alpha1.ApprovalRequired && !approved(a) {
 		d.stalled = "ApprovalRequired"
@@ -244,6 +244,13 @@ func (d *draft) owed(step v1alpha1.Step) string {
 	return ""
 }
 
+// proven takes the step off the record: its evidence has come while it waited for something else.
+func (d *draft) proven() {
+	a := d.s.Attempt
+	a.InconclusiveAt = nil
+	a.Unproven = slices.DeleteFunc(a.Unproven, func(name string) bool { return name == a.StepName })
+}
+
 // overMaxHold applies onInconclusive to a step that owes evidence past maxHold. It returns what the step goes on waiting
 // for; nothing where it is left without the evidence.
 func (d *draft) overMaxHold(step v1alpha1.Step, owed string) string {
@@ -255,7 +262,7 @@ func (d *draft) overMaxHold(step v1alpha1.Step, owed string) string {
 		return owed
 	}
 	message := fmt.Sprintf("step %s is inconclusive after %s: %s", a.StepName, limit, owed)
-	if a.InconclusiveAt == nil {
+	if a.InconclusiveAt == nil || a.InconclusiveAt.Before(&since) { // told once for each maxHold
 		a.InconclusiveAt = d.nowPtr()
 		d.tell("Warning", ReasonInconclusive, fmt.Sprintf("attempt %d: %s", a.Number, message))
 	}
