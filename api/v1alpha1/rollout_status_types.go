@@ -197,7 +197,8 @@ type Attempt struct {
 	// +listMapKey=step
 	// +kubebuilder:validation:MaxItems=32
 	Approvals []StepApproval `json:"approvals,omitempty"`
-	// full is set once a person has asked for promotion without further steps.
+	// full is set once a person has asked for promotion without further steps, or by belay where the revision was stable
+	// before, within rollbackWindow.
 	// +optional
 	Full *Actor `json:"full,omitempty"`
 	// verdict is set once the attempt has failed or been called off, before anything else is done about it.

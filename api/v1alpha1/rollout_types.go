@@ -73,6 +73,9 @@ type RolloutSpec struct {
 	// paused stops forward steps; traffic stays as it is, and abort still works. Default false.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
+	// rollbackWindow says which earlier stable revisions are gone back to without steps. Default: the last 3.
+	// +optional
+	RollbackWindow RollbackWindow `json:"rollbackWindow,omitzero"`
 	// restartAt asks for every stable pod that was created before this time to be replaced: one at a time, as
 	// PodDisruptionBudgets allow, and while no attempt runs. It starts no attempt.
 	// +optional
@@ -90,6 +93,17 @@ type RolloutSpec struct {
 	// onFailure says what happens when an attempt fails. Default: roll back, write nothing to Git.
 	// +optional
 	OnFailure OnFailure `json:"onFailure,omitzero"`
+}
+
+// RollbackWindow says which earlier stable revisions are gone back to without steps.
+type RollbackWindow struct {
+	// revisions is how many of the revisions that were promoted last count, the stable one left out. They are looked for in
+	// the last 10 attempts. 0: every revision goes through the steps. Default 3.
+	// +optional
+	// +kubebuilder:default=3
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9
+	Revisions *int32 `json:"revisions,omitempty"`
 }
 
 // Selector selects pods by equality.

@@ -81,6 +81,7 @@ func rows() []row {
 		{kind: "Rollout", name: "weight above total", patch: fmt.Sprintf(steps, `[{weight: 101}]`), field: "spec", rule: "strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"},
 		{kind: "Rollout", name: "same service", patch: `{spec: {traffic: {canaryService: a}}}`, field: "spec.traffic", rule: "canaryService must differ from stableService"},
 		{kind: "Rollout", name: "step names", patch: fmt.Sprintf(steps, `[{name: x, weight: 1}, {name: x, weight: 2}]`), field: "spec.strategy.canary", rule: "steps: every name may occur once"},
+		{kind: "Rollout", name: "rollback window", patch: `{spec: {rollbackWindow: {revisions: 10}}}`, field: "spec.rollbackWindow.revisions"},
 		{kind: "Rollout", name: "maxHold below hold", patch: fmt.Sprintf(steps, `[{weight: 1, hold: 2m, maxHold: 90s}]`), field: at + "[0]", rule: "maxHold must not be shorter than hold"},
 		{kind: "Rollout", name: "onInconclusive", patch: fmt.Sprintf(steps, `[{weight: 1, onInconclusive: Guess}]`), field: at + "[0].onInconclusive"},
 		{kind: "Rollout", name: "replicas 0", patch: fmt.Sprintf(steps, `[{weight: 1, replicas: 0}]`), field: at + "[0].replicas", rule: "replicas must be a count of at least 1, or a percentage from 1% to 100%"},

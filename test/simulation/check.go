@@ -297,6 +297,11 @@ func (x *executor) checkStatus(view planner.Observed, was, is *v1alpha1.RolloutS
 	if a != nil && a.Verdict != nil && b != nil && a.Number == b.Number && !reflect.DeepEqual(a.Verdict, b.Verdict) {
 		x.violate("T7", "a verdict is changed from %v to %v", a.Verdict, b.Verdict)
 	}
+	if b != nil && b.Full != nil && b.Full.Name == planner.ActorBelay && !slices.ContainsFunc(is.History, func(h v1alpha1.AttemptRecord) bool {
+		return h.Revision == b.Revision && h.Outcome == v1alpha1.OutcomePromoted
+	}) {
+		x.violate("A1", "attempt %d leaves its steps out, and revision %s was never promoted", b.Number, b.Revision)
+	}
 	if b != nil && (a == nil || a.Number != b.Number) {
 		for _, q := range was.Quarantine {
 			if q.Revision == b.Revision && slices.Equal(was.Decisions, is.Decisions) {

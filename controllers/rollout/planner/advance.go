@@ -138,6 +138,22 @@ func (d *draft) cannotBegin() string {
 	return ""
 }
 
+// knownGood says whether the template's revision is one of the last that were promoted, within rollbackWindow. The history
+// says so, not ReplicaSets: they may be gone.
+func (d *draft) knownGood() bool {
+	window := 3
+	if n := d.Rollout.Spec.RollbackWindow.Revisions; n != nil {
+		window = int(*n)
+	}
+	promoted := []string{revisionOf(d.s.Stable)}
+	for _, h := range d.s.History {
+		if h.Outcome == v1alpha1.OutcomePromoted && !slices.Contains(promoted, h.Revision) && len(promoted) <= window {
+			promoted = append(promoted, h.Revision)
+		}
+	}
+	return slices.Contains(promoted[1:], d.Revision)
+}
+
 func (d *draft) begin(stage v1alpha1.Stage) {
 	if d.replicas() == 0 && stage == v1alpha1.StageInitial {
 		d.block("spec.replicas is 0")
@@ -150,7 +166,13 @@ func (d *draft) begin(stage v1alpha1.Stage) {
 		d.s.Previous = nil
 	}
 	if stage == v1alpha1.StageStepping {
-		d.enterStep(0)
+		first := int32(0)
+		if d.knownGood() {
+			first = int32(len(d.steps()))
+			d.s.Attempt.Full = &v1alpha1.Actor{Name: ActorBelay, At: d.now(),
+				Reason: fmt.Sprintf("revision %s was stable before: it goes back without steps", d.Revision)}
+		}
+		d.enterStep(first)
 		d.tell("Normal", "AttemptStarted", fmt.Sprintf("attempt %d: revision %s against stable %s", d.s.Attempts, d.Revision, d.s.Stable.Revision))
 	}
 }

@@ -89,7 +89,7 @@ func (d *draft) templateChanged() bool {
 			d.verdict(v)
 			return true
 		}
-		if d.podsFailed() != nil || a.Full == nil && d.failure() != nil {
+		if d.hasFailed() {
 			return false // what has failed must not become the baseline of the next attempt
 		}
 		d.finish(v1alpha1.Verdict{Outcome: v1alpha1.OutcomePromoted, Reason: "StepsPassed", Actor: ActorBelay,
@@ -101,6 +101,11 @@ func (d *draft) templateChanged() bool {
 		d.verdict(v)
 	}
 	return true
+}
+
+// hasFailed says whether something speaks against the attempt that nobody has overruled.
+func (d *draft) hasFailed() bool {
+	return d.podsFailed() != nil || d.s.Attempt.Full == nil && d.failure() != nil
 }
 
 // podsFailed finds a pod of the revision that will not come up by waiting.
