@@ -40,7 +40,7 @@ type Rollout struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.selector == oldSelf.selector",message="selector cannot be changed: make a new Rollout instead"
 // +kubebuilder:validation:XValidation:rule="!has(self.selector.matchLabels) || (has(self.template.metadata) && has(self.template.metadata.labels) && self.selector.matchLabels.all(k, k in self.template.metadata.labels && self.template.metadata.labels[k] == self.selector.matchLabels[k]))",message="template.metadata.labels must carry every label of selector.matchLabels"
-// +kubebuilder:validation:XValidation:rule="!has(self.strategy.canary.steps) || self.strategy.canary.steps.all(s, s.weight <= (has(self.traffic.totalWeight) ? self.traffic.totalWeight : 100))",message="strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"
+// +kubebuilder:validation:XValidation:rule="!has(self.strategy.canary) || self.strategy.canary.steps.all(s, s.weight <= (has(self.traffic.totalWeight) ? self.traffic.totalWeight : 100))",message="strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"
 type RolloutSpec struct {
 	// replicas is how many pods serve at rest. Default 1. An HPA may target the Rollout.
 	// +optional
@@ -163,13 +163,6 @@ type RouteReference struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
-}
-
-// Strategy says in which steps a new revision is exposed.
-type Strategy struct {
-	// canary exposes a new revision to a growing share of the traffic.
-	// +required
-	Canary CanaryStrategy `json:"canary"`
 }
 
 // CanaryStrategy exposes a new revision to a growing share of the traffic.

@@ -165,11 +165,7 @@ func usesRoute(r *v1alpha1.Rollout, o client.Object) bool {
 }
 
 func usesTemplate(r *v1alpha1.Rollout, o client.Object) bool {
-	refs := []*v1alpha1.AnalysisReference{r.Spec.Analysis}
-	for _, s := range r.Spec.Strategy.Canary.Steps {
-		refs = append(refs, s.Checks)
-	}
-	for _, ref := range refs {
+	for _, ref := range references(r) {
 		if ref == nil {
 			continue
 		}

@@ -235,7 +235,7 @@ func (r *Reconciler) gatherAnalysis(ctx context.Context, ro *v1alpha1.Rollout, o
 		var problem *templateProblem
 		switch {
 		case errors.As(err, &problem):
-			o.AnalysisProblem = fmt.Sprintf("%s: %s", fieldOf(i), problem.why)
+			o.AnalysisProblem = fmt.Sprintf("%s: %s", fieldOf(ro, i), problem.why)
 			return nil
 		case err != nil:
 			return err
@@ -247,15 +247,18 @@ func (r *Reconciler) gatherAnalysis(ctx context.Context, ro *v1alpha1.Rollout, o
 // references are the background analysis, at index 0, and the checks of each step.
 func references(ro *v1alpha1.Rollout) []*v1alpha1.AnalysisReference {
 	refs := []*v1alpha1.AnalysisReference{ro.Spec.Analysis}
-	for _, s := range ro.Spec.Strategy.Canary.Steps {
+	for _, s := range ro.Spec.Steps() {
 		refs = append(refs, s.Checks)
 	}
 	return refs
 }
 
-func fieldOf(i int) string {
-	if i == 0 {
+func fieldOf(ro *v1alpha1.Rollout, i int) string {
+	switch {
+	case i == 0:
 		return "spec.analysis"
+	case ro.Spec.Strategy.BlueGreen != nil:
+		return "spec.strategy.blueGreen.prePromotion"
 	}
 	return fmt.Sprintf("spec.strategy.canary.steps[%d].checks", i-1)
 }

@@ -55,6 +55,12 @@ metadata: {name: fleet}
 spec: {url: "https://git/fleet.git", ref: {branch: main}, write: {}}
 `
 
+// canarySteps are the steps in rolloutFile.
+const canarySteps = `    canary:
+      steps:
+      - {weight: 10, hold: 1m}
+      - {weight: 60, hold: 1m}`
+
 func lintText(t *testing.T, text string) []string {
 	t.Helper()
 	report, err := Run(t.Context(), schemas(t), []Source{{Name: "f.yaml", Content: []byte(text)}})
@@ -79,6 +85,9 @@ func TestFindings(t *testing.T) {
 		{"restart policy", "      containers", "      restartPolicy: Never\n      containers", "f.yaml:9: Rollout/shop: spec.template.spec.restartPolicy: Never is not possible for pods of a Rollout; use Always, or leave it out"},
 		{"role label", "labels: {app: shop}", "labels: {app: shop, belay.dev/role: stable}", "f.yaml:7: Rollout/shop: spec.template.metadata.labels[belay.dev/role]: Belay itself keeps this label on pods; take it out"},
 		{"weights", "weight: 60", "weight: 5", "f.yaml:17: Rollout/shop: spec.strategy.canary.steps[1].weight: warning: after this step the traffic goes from 5 straight to all 100; add a step of 50 or more, up to 100\nf.yaml:17: Rollout/shop: spec.strategy.canary.steps[1].weight: warning: the weight goes down from 10 to 5; use 10 or more"},
+		{"preview without a gate", canarySteps, "    blueGreen: {approval: NotRequired}", "f.yaml:14: Rollout/shop: spec.strategy.blueGreen: warning: nothing is waited for before the switch: all users meet the new revision as soon as its pods are ready; set hold, prePromotion or approval"},
+		{"preview with an unknown template", canarySteps, "    blueGreen: {prePromotion: {templates: [{name: silver}]}}", `f.yaml:14: Rollout/shop: spec.strategy.blueGreen.prePromotion.templates[0].name: AnalysisTemplate "silver" is not in these files; add it, or correct the name`},
+		{"preview", canarySteps, "    blueGreen: {hold: 1m}", ""},
 		{"service", "metadata: {name: shop}\nspec: {selector", "metadata: {name: other}\nspec: {selector", `f.yaml:11: Rollout/shop: spec.traffic.stableService: warning: Service "shop" is not in these files; add it, or make sure that it is in the cluster`},
 		{"service selector", "spec: {selector: {app: shop}}", "spec: {selector: {app: x}}", "f.yaml:35: Service/shop: spec.selector[app]: no pod of Rollout shop has the label app=x; select a label of spec.template.metadata.labels"},
 		{"canary service", "metadata: {name: shop}\nspec: {selector", "metadata: {name: shop-canary}\nspec: {selector", "f.yaml:11: Rollout/shop: spec.traffic.stableService: warning: Service \"shop\" is not in these files; add it, or make sure that it is in the cluster\nf.yaml:34: Service/shop-canary: metadata.name: Belay creates and owns Service shop-canary, the canary Service of Rollout shop; take it out of the files, or name another in spec.traffic.canaryService"},

@@ -71,6 +71,7 @@ func rows() []row {
 	longName := strings.Repeat("a", 64)
 	const steps = `{spec: {strategy: {canary: {steps: %s}}}}`
 	const at = "spec.strategy.canary.steps"
+	const preview = `{spec: {strategy: {canary: null, blueGreen: {previewReplicas: %v}}}}`
 	out := []row{
 		{kind: "Rollout", name: "long name", patch: `{metadata: {name: ` + longName[:53] + `}}`, field: "", rule: "metadata.name must have at most 52 characters: ReplicaSets are named <name>-<revision>"},
 		{kind: "Rollout", name: "selector changed", update: true, patch: `{spec: {selector: {matchLabels: {app: b}}, template: {metadata: {labels: {app: b}}}}}`, field: "spec", rule: "selector cannot be changed: make a new Rollout instead"},
@@ -79,6 +80,11 @@ func rows() []row {
 			rule: "spec.traffic: Services, routes and totalWeight cannot be changed while an attempt is under way: wait for its end, or abort it"},
 		{kind: "Rollout", name: "labels", patch: `{spec: {template: {metadata: {labels: {app: b}}}}}`, field: "spec", rule: "template.metadata.labels must carry every label of selector.matchLabels"},
 		{kind: "Rollout", name: "weight above total", patch: fmt.Sprintf(steps, `[{weight: 101}]`), field: "spec", rule: "strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"},
+		{kind: "Rollout", name: "two strategies", patch: `{spec: {strategy: {blueGreen: {}}}}`, field: "spec.strategy", rule: "exactly one of canary and blueGreen must be set"},
+		{kind: "Rollout", name: "no strategy", patch: `{spec: {strategy: {canary: null}}}`, field: "spec.strategy", rule: "exactly one of canary and blueGreen must be set"},
+		{kind: "Rollout", name: "preview replicas 0", patch: fmt.Sprintf(preview, 0), field: "spec.strategy.blueGreen.previewReplicas", rule: "previewReplicas must be a count of at least 1, or a percentage from 1% to 100%"},
+		{kind: "Rollout", name: "preview replicas above all", patch: fmt.Sprintf(preview, `"101%"`), field: "spec.strategy.blueGreen.previewReplicas"},
+		{kind: "Rollout", name: "preview approval", patch: `{spec: {strategy: {canary: null, blueGreen: {approval: Maybe}}}}`, field: "spec.strategy.blueGreen.approval"},
 		{kind: "Rollout", name: "same service", patch: `{spec: {traffic: {canaryService: a}}}`, field: "spec.traffic", rule: "canaryService must differ from stableService"},
 		{kind: "Rollout", name: "step names", patch: fmt.Sprintf(steps, `[{name: x, weight: 1}, {name: x, weight: 2}]`), field: "spec.strategy.canary", rule: "steps: every name may occur once"},
 		{kind: "Rollout", name: "rollback window", patch: `{spec: {rollbackWindow: {revisions: 10}}}`, field: "spec.rollbackWindow.revisions"},

@@ -12,7 +12,11 @@ import (
 
 func (b *bundle) checkRollout(r typed[v1alpha1.Rollout]) []Finding {
 	out := checkPodTemplate(r)
-	out = append(out, checkSteps(r)...)
+	if r.v.Spec.Strategy.BlueGreen != nil {
+		out = append(out, checkPreview(r)...)
+	} else {
+		out = append(out, checkSteps(r)...)
+	}
 	out = append(out, b.checkServices(r)...)
 	for i, ref := range r.v.Spec.Traffic.Routes {
 		out = append(out, b.checkRoute(r, fmt.Sprintf("spec.traffic.routes[%d].name", i), ref.Name)...)
@@ -20,9 +24,13 @@ func (b *bundle) checkRollout(r typed[v1alpha1.Rollout]) []Finding {
 	if r.v.Spec.Analysis != nil {
 		out = append(out, b.checkAnalysis(r, "spec.analysis", r.v.Spec.Analysis)...)
 	}
-	for i := range r.v.Spec.Strategy.Canary.Steps {
-		if checks := r.v.Spec.Strategy.Canary.Steps[i].Checks; checks != nil {
-			out = append(out, b.checkAnalysis(r, fmt.Sprintf("spec.strategy.canary.steps[%d].checks", i), checks)...)
+	for i, s := range r.v.Spec.Steps() {
+		path := fmt.Sprintf("spec.strategy.canary.steps[%d].checks", i)
+		if r.v.Spec.Strategy.BlueGreen != nil {
+			path = "spec.strategy.blueGreen.prePromotion"
+		}
+		if s.Checks != nil {
+			out = append(out, b.checkAnalysis(r, path, s.Checks)...)
 		}
 	}
 	return append(out, b.checkRevert(r)...)
@@ -81,7 +89,7 @@ func checkContainer(r typed[v1alpha1.Rollout], path string, c *corev1.Container)
 func checkSteps(r typed[v1alpha1.Rollout]) []Finding {
 	const path = "spec.strategy.canary.steps"
 	var out []Finding
-	steps := r.v.Spec.Strategy.Canary.Steps
+	steps := r.v.Spec.Steps()
 	total := r.v.Spec.Traffic.TotalWeight
 	var highest int32
 	for i := range steps {
@@ -105,6 +113,14 @@ func checkSteps(r typed[v1alpha1.Rollout]) []Finding {
 			"after this step the traffic goes from %d straight to all %d", weight, total))
 	}
 	return out
+}
+
+func checkPreview(r typed[v1alpha1.Rollout]) []Finding {
+	if steps := r.v.Spec.Steps(); leavesAtOnce(&steps[0]) {
+		return []Finding{r.warnf("spec.strategy.blueGreen", "set hold, prePromotion or approval",
+			"nothing is waited for before the switch: all users meet the new revision as soon as its pods are ready")}
+	}
+	return nil
 }
 
 func leavesAtOnce(s *v1alpha1.Step) bool {

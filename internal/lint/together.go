@@ -166,7 +166,7 @@ func (b *bundle) checkDecision(d typed[v1alpha1.Decision]) []Finding {
 	if !ok || d.v.Spec.Step == nil {
 		return nil
 	}
-	if steps := len(r.v.Spec.Strategy.Canary.Steps); int(*d.v.Spec.Step) >= steps {
+	if steps := len(r.v.Spec.Steps()); int(*d.v.Spec.Step) >= steps {
 		return []Finding{d.errorf("spec.step", fmt.Sprintf("steps count from 0: the last one is %d", steps-1),
 			"Rollout %s has no step %d", subject, *d.v.Spec.Step)}
 	}

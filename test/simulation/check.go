@@ -250,7 +250,7 @@ func (w *World) checkReconciled(x *executor, err error) {
 	}
 	if at := st.Attempt; at != nil && at.Verdict == nil && at.ExposedAt != nil && w.live() > 0 && w.replicas() > 0 && st.Stable.Revision != at.Revision {
 		had := min(needed(x.view, at), at.Available)
-		if step := w.rollout.Spec.Strategy.Canary.Steps; int(at.Step) < len(step) && step[at.Step].Replicas != nil {
+		if step := w.rollout.Spec.Steps(); int(at.Step) < len(step) && step[at.Step].Replicas != nil {
 			had = 1
 		}
 		if have, need := w.ends[1][at.Revision], max(1, (3*had+3)/4); have < need {
@@ -293,6 +293,7 @@ func (x *executor) checkStatus(view planner.Observed, was, is *v1alpha1.RolloutS
 	x.checkGates(view, was, is)
 	x.checkEnd(was, is)
 	x.checkInconclusive(was.Attempt, is.Attempt)
+	x.checkBlueGreen(was.Attempt, is.Attempt)
 	a, b := was.Attempt, is.Attempt
 	if a != nil && a.Verdict != nil && b != nil && a.Number == b.Number && !reflect.DeepEqual(a.Verdict, b.Verdict) {
 		x.violate("T7", "a verdict is changed from %v to %v", a.Verdict, b.Verdict)
@@ -389,7 +390,7 @@ func (x *executor) checkGates(view planner.Observed, was, is *v1alpha1.RolloutSt
 	if b.Stage == v1alpha1.StageSwitching && a.Weight != 100 {
 		x.violate("A1", "pods are switched at weight %d", a.Weight)
 	}
-	steps := x.rollout.Spec.Strategy.Canary.Steps
+	steps := x.rollout.Spec.Steps()
 	var step v1alpha1.Step
 	if int(a.Step) < len(steps) {
 		step = steps[a.Step]

@@ -139,7 +139,7 @@ func (w *World) changeSpec(e Event) {
 	w.rollout.Generation++
 	switch e.Kind {
 	case Steps:
-		w.rollout.Spec.Strategy.Canary.Steps = stepSets(e.A % stepSetCount)
+		w.rollout.Spec.Strategy = w.cfg.choose(e.A % strategyCount).strategy()
 		w.truth.edited = true
 	case Replicas:
 		n := int32(e.A % 5)
@@ -168,10 +168,11 @@ func (w *World) decide(e Event) {
 
 // RandomConfig is a world by seed.
 func RandomConfig(r *rand.Rand) Config {
-	return Config{Replicas: 1 + r.Int32N(4), Steps: stepSets(r.IntN(stepSetCount)), Bake: []v1alpha1.Duration{"0s", "1m"}[r.IntN(2)],
+	cfg := Config{Replicas: 1 + r.Int32N(4), Bake: []v1alpha1.Duration{"0s", "1m"}[r.IntN(2)],
 		Deadline: []v1alpha1.Duration{"2m", "10m"}[r.IntN(2)], Analysis: r.IntN(4) > 0, Pause: r.IntN(4) == 0, Revert: r.IntN(2) == 0,
 		Routes: 1 + r.IntN(4)/3, Listed: r.IntN(5) == 0, Foreign: r.IntN(3) == 0, RoleInGit: r.IntN(2) == 0,
 		Flaky: r.IntN(2) == 0, Stale: r.IntN(2) == 0}
+	return cfg.choose(r.IntN(strategyCount))
 }
 
 // Manner is how a random world behaves.
@@ -278,7 +279,7 @@ func (w *World) unblock(round int) bool {
 	action := v1alpha1.ActionApprove
 	if at.Pause != nil {
 		action = v1alpha1.ActionAbort
-	} else if int(at.Step) >= len(w.rollout.Spec.Strategy.Canary.Steps) || w.rollout.Spec.Strategy.Canary.Steps[at.Step].Approval != v1alpha1.ApprovalRequired {
+	} else if int(at.Step) >= len(w.rollout.Spec.Steps()) || w.rollout.Spec.Steps()[at.Step].Approval != v1alpha1.ApprovalRequired {
 		return false
 	}
 	w.newDecision(action, at.Number, at.Step, "")

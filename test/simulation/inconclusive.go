@@ -15,7 +15,7 @@ func (x *executor) checkInconclusive(a, b *v1alpha1.Attempt) {
 		return
 	}
 	var step v1alpha1.Step
-	if steps := x.rollout.Spec.Strategy.Canary.Steps; int(a.Step) < len(steps) {
+	if steps := x.rollout.Spec.Steps(); int(a.Step) < len(steps) {
 		step = steps[a.Step]
 	}
 	did := inconclusiveDid(a, b)

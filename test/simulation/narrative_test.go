@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden narratives anew")
 type story struct{ *World }
 
 func tell(cfg Config) *story {
-	if cfg.Steps == nil {
+	if cfg.Steps == nil && cfg.BlueGreen == nil {
 		cfg.Steps = []v1alpha1.Step{weighted(20, v1alpha1.Step{Name: "first"}), weighted(100, v1alpha1.Step{Name: "all", Hold: "30s"})}
 	}
 	cfg.Replicas, cfg.Deadline, cfg.Revert, cfg.RoleInGit = 3, "2m", true, true
@@ -110,6 +110,10 @@ func TestNarratives(t *testing.T) {
 		"lost-canary":      {Config{Flaky: true, Pause: true}, lostCanary},
 		"scaled-to-zero":   {Config{}, scaledToZero},
 		"first-is-created": {Config{}, nil},
+		"blue-green":       {Config{Analysis: true, Bake: "1m", BlueGreen: gated()}, blueGreen},
+		"blue-green-abort": {Config{Analysis: true, Bake: "10m", BlueGreen: &v1alpha1.BlueGreenStrategy{}}, abortInBake},
+		"blue-green-bad":   {Config{BlueGreen: gated()}, badPreview},
+		"becomes-preview":  {Config{}, becomesBlueGreen},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := tell(test.cfg)

@@ -27,7 +27,9 @@ const (
 type Config struct {
 	Replicas int32
 	Steps    []v1alpha1.Step
-	Bake     v1alpha1.Duration
+	// BlueGreen takes the place of Steps; its bake is Bake.
+	BlueGreen *v1alpha1.BlueGreenStrategy
+	Bake      v1alpha1.Duration
 	// Deadline is progressDeadline.
 	Deadline  v1alpha1.Duration
 	Analysis  bool
@@ -175,7 +177,7 @@ func Bare(cfg Config) *World {
 	r.Spec = v1alpha1.RolloutSpec{Replicas: &cfg.Replicas, Selector: v1alpha1.Selector{MatchLabels: map[string]string{"app": "shop"}},
 		RevisionHistoryLimit: &limit, ProgressDeadline: cfg.Deadline,
 		Traffic:  v1alpha1.Traffic{StableService: stableService, TotalWeight: 100, Settle: "10s"},
-		Strategy: v1alpha1.Strategy{Canary: v1alpha1.CanaryStrategy{Steps: cfg.Steps, Bake: cfg.Bake, ScaleDownDelay: "30s"}}}
+		Strategy: cfg.strategy()}
 	if cfg.Analysis {
 		r.Spec.Analysis = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "golden"}}}
 	}
@@ -263,7 +265,7 @@ func (w *World) Hash() string {
 	status := w.rollout.Status.DeepCopy()
 	status.Conditions = nil
 	parts := []any{sets, w.ends, status, w.rollout.Spec.Paused, w.template, *w.rollout.Spec.Replicas, w.deleted, w.rollout.DeletionTimestamp,
-		w.rollout.Finalizers, w.now, w.decisions, w.bad, w.noData, w.providerDown, len(w.rollout.Spec.Strategy.Canary.Steps)}
+		w.rollout.Finalizers, w.now, w.decisions, w.bad, w.noData, w.providerDown, len(w.rollout.Spec.Steps()), w.rollout.Spec.Strategy.BlueGreen != nil}
 	for _, r := range w.routes {
 		o := r.object.DeepCopy()
 		o.SetResourceVersion("")

@@ -82,7 +82,7 @@ func (d *draft) forgetPrevious() {
 	if p == nil || p.IdleAt == nil || (d.s.Attempt != nil && d.s.Attempt.Stage == v1alpha1.StageBaking) {
 		return
 	}
-	if d.passed(*p.IdleAt, d.Rollout.Spec.Strategy.Canary.ScaleDownDelay.Or(30*time.Second)) {
+	if d.passed(*p.IdleAt, d.Rollout.Spec.ScaleDownDelay()) {
 		d.s.Previous = nil
 	}
 }
@@ -209,6 +209,9 @@ func (d *draft) enterStep(i int32) {
 	if a.Weight > 0 && a.ExposedAt == nil {
 		a.ExposedAt = d.nowPtr()
 	}
+	if d.growing() {
+		a.EndpointsAt = nil
+	}
 	d.tell("Normal", "StepEntered", fmt.Sprintf("attempt %d: step %s, weight %d of %d", a.Number, a.StepName, a.Weight, d.total()))
 }
 
@@ -251,6 +254,11 @@ func (d *draft) stepping() {
 		d.waitForPods(fmt.Sprintf("%d of %d canary pods are available%s", have, want, d.podTrouble()))
 		return
 	}
+	if have, want := d.Canary.Endpoints[a.Revision], d.canaryNeed(); a.Weight == 0 && have < want {
+		d.disturbed()
+		d.waitForPods(fmt.Sprintf("%d of %d canary pods are ready endpoints of Service %s", have, want, d.Canary.Name))
+		return
+	}
 	if !d.confirmed() {
 		return
 	}
@@ -265,6 +273,8 @@ func (d *draft) stepping() {
 func (d *draft) stepsEdited() bool {
 	a, declared := d.s.Attempt, int32(len(d.steps()))
 	switch {
+	case d.becameBlueGreen():
+		d.enterStep(0)
 	case a.Step > declared, a.Step == declared && a.StepName != fullStep:
 		d.enterStep(d.lastStepWithin(a.Weight))
 	case a.StepName == fullStep && a.Step < declared, a.Weight != d.stepWeight(a.Step):
@@ -273,6 +283,16 @@ func (d *draft) stepsEdited() bool {
 		return false
 	}
 	return true
+}
+
+// becameBlueGreen says whether the attempt is in a step of the canary that the strategy was before. It goes back to the
+// preview: the switch must not come without the gates in front of it. A step for full weight stays what it is.
+func (d *draft) becameBlueGreen() bool {
+	a := d.s.Attempt
+	if d.Rollout.Spec.Strategy.BlueGreen == nil || a.StepName == fullStep {
+		return false
+	}
+	return int(a.Step) >= len(d.steps()) || a.StepName != d.step(a.Step).Name
 }
 
 // lastStepWithin is the last declared step that asks for no more than a weight; the first one where all ask for more.
@@ -357,7 +377,7 @@ func (d *draft) promoter() string {
 	return ActorBelay
 }
 
-func (d *draft) bake() time.Duration { return d.Rollout.Spec.Strategy.Canary.Bake.Or(0) }
+func (d *draft) bake() time.Duration { return d.Rollout.Spec.Bake() }
 
 func (d *draft) baking() {
 	a := d.s.Attempt

@@ -58,7 +58,7 @@ func observed(stage v1alpha1.Stage) Observed {
 	r := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Name: "shop", Namespace: "n", Generation: 3, Finalizers: []string{v1alpha1.FinalizerRestore}}}
 	r.Spec = v1alpha1.RolloutSpec{Replicas: ptr(int32(4)), ProgressDeadline: "10m", Selector: v1alpha1.Selector{MatchLabels: map[string]string{"app": "shop"}},
 		Traffic:  v1alpha1.Traffic{StableService: "shop", TotalWeight: 100, Settle: "10s"},
-		Strategy: v1alpha1.Strategy{Canary: v1alpha1.CanaryStrategy{Steps: []v1alpha1.Step{step(25, nil), step(50, nil), step(100, nil)}, Bake: "5m", ScaleDownDelay: "30s"}}}
+		Strategy: v1alpha1.Strategy{Canary: &v1alpha1.CanaryStrategy{Steps: []v1alpha1.Step{step(25, nil), step(50, nil), step(100, nil)}, Bake: "5m", ScaleDownDelay: "30s"}}}
 	r.Spec.OnFailure.Revert = &v1alpha1.Revert{Repository: "fleet", Path: "shop"}
 	r.Status = v1alpha1.RolloutStatus{Stable: &v1alpha1.RevisionRecord{Revision: "a", Since: at(-time.Hour)}, Attempts: 1}
 	o := Observed{Now: noon, Rollout: r, Revision: "a",

@@ -363,11 +363,18 @@ func (d *draft) watchPods() {
 	}
 	a.Available = min(max(a.Available, have), target)
 	switch {
-	case d.Canary.Revision != a.Revision || d.Canary.Endpoints[a.Revision] == 0:
+	case d.Canary.Revision != a.Revision || d.Canary.Endpoints[a.Revision] == 0 || d.growing():
 		a.EndpointsAt = nil
 	case a.EndpointsAt == nil:
 		a.EndpointsAt = d.nowPtr()
 	}
+}
+
+// growing says whether endpoints are still to come before the first exposure: the switch of a blue-green attempt may bring
+// more pods than the preview had, and gateways must have learned of all of them before they get all of the traffic.
+func (d *draft) growing() bool {
+	a := d.s.Attempt
+	return a.Stage == v1alpha1.StageStepping && d.Canary.Endpoints[a.Revision] < d.canaryNeed() && d.liveWeight() == 0
 }
 
 // watchProgress fails an attempt that has waited for pods or routes longer than progressDeadline.

@@ -123,4 +123,4 @@ func (o *Observed) deadline() time.Duration {
 	return o.Rollout.Spec.ProgressDeadline.Or(10 * time.Minute)
 }
 
-func (o *Observed) steps() []v1alpha1.Step { return o.Rollout.Spec.Strategy.Canary.Steps }
+func (o *Observed) steps() []v1alpha1.Step { return o.Rollout.Spec.Steps() }

@@ -106,7 +106,7 @@ func attempt(r *v1alpha1.Rollout) *Attempt {
 	if a == nil {
 		return nil
 	}
-	steps := len(r.Spec.Strategy.Canary.Steps)
+	steps := len(r.Spec.Steps())
 	out := &Attempt{
 		Number: a.Number, Revision: a.Revision, Commit: a.Commit, Stage: a.Stage, StartedAt: a.StartedAt, Since: a.StageSince,
 		Step: min(int(a.Step)+1, steps), Steps: steps, StepName: a.StepName, Weight: a.Weight, ConfirmedWeight: a.ConfirmedWeight,

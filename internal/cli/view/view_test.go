@@ -33,7 +33,7 @@ func shop() Objects {
 	r := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Name: "checkout", Namespace: "shop", UID: "uid-r", Generation: 4, CreationTimestamp: ago(48 * time.Hour)}}
 	r.Spec.Replicas = new(int32(2))
 	r.Spec.Traffic.TotalWeight = 100
-	r.Spec.Strategy.Canary.Steps = []v1alpha1.Step{{Name: "first", Weight: new(int32(5))}, {Name: "half", Weight: new(int32(50))}}
+	r.Spec.Strategy.Canary = &v1alpha1.CanaryStrategy{Steps: []v1alpha1.Step{{Name: "first", Weight: new(int32(5))}, {Name: "half", Weight: new(int32(50))}}}
 	r.Status = v1alpha1.RolloutStatus{
 		ObservedGeneration: 4, Phase: "Progressing", BlockedBy: "step half waits for an approval", Replicas: 3, ReadyReplicas: 2, AvailableReplicas: 2, UpdatedReplicas: 1,
 		Stable: &v1alpha1.RevisionRecord{Revision: "goodgoodgd", Commit: "0123456789abcdef", Since: ago(40 * time.Hour)},

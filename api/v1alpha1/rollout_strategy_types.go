@@ -1,0 +1,49 @@
+package v1alpha1
+
+import "k8s.io/apimachinery/pkg/util/intstr"
+
+// Strategy says in which steps a new revision is exposed.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.canary) != has(self.blueGreen)",message="exactly one of canary and blueGreen must be set"
+type Strategy struct {
+	// canary exposes a new revision to a growing share of the traffic.
+	// +optional
+	Canary *CanaryStrategy `json:"canary,omitempty"`
+	// blueGreen brings a new revision up beside the old one, and then switches all of the traffic at once.
+	// +optional
+	BlueGreen *BlueGreenStrategy `json:"blueGreen,omitempty"`
+}
+
+// BlueGreenStrategy brings a new revision up beside the old one, and then switches all of the traffic at once. The preview
+// Service is traffic.canaryService: it selects the new revision while the attempt runs.
+type BlueGreenStrategy struct {
+	// previewReplicas is how many pods of the new revision run before the switch: a count, or a percentage of
+	// spec.replicas. All of spec.replicas run before any traffic is switched. Default 100%.
+	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:Pattern=`^([1-9][0-9]?|100)%$`
+	// +kubebuilder:validation:XValidation:rule="type(self) == string || (self >= 1 && self <= 10000)",message="previewReplicas must be a count of at least 1, or a percentage from 1% to 100%"
+	PreviewReplicas *intstr.IntOrString `json:"previewReplicas,omitempty"`
+	// prePromotion is judged on the preview, which users do not reach yet, and must pass before the switch.
+	// +optional
+	PrePromotion *AnalysisReference `json:"prePromotion,omitempty"`
+	// approval Required: the switch waits for a Decision with action Approve. Default NotRequired: it goes on by itself
+	// after hold.
+	// +optional
+	// +kubebuilder:default=NotRequired
+	Approval Approval `json:"approval,omitempty"`
+	// hold is the least time that the preview is up before the switch, counted from the moment its pods are endpoints of the
+	// preview Service and have settled. Default 0s.
+	// +optional
+	// +kubebuilder:default="0s"
+	Hold Duration `json:"hold,omitempty"`
+	// bake is how long after promotion the revision is still judged while the old pods stay warm: going back starts no
+	// pod. Default 0s.
+	// +optional
+	// +kubebuilder:default="0s"
+	Bake Duration `json:"bake,omitempty"`
+	// scaleDownDelay is how long the pods of a revision that no longer gets traffic are kept. Default 30s.
+	// +optional
+	// +kubebuilder:default="30s"
+	ScaleDownDelay Duration `json:"scaleDownDelay,omitempty"`
+}
