@@ -72,7 +72,8 @@ func (w *work) applyToAnalysis(ctx context.Context, action planner.Action) error
 		run := w.observed.Runs[a.Name].DeepCopy()
 		return w.patch(ctx, run, func() { run.Spec.State = v1alpha1.RunStopped })
 	case planner.DeleteRun:
-		return client.IgnoreNotFound(w.Client.Delete(ctx, w.observed.Runs[a.Name], client.PropagationPolicy(metav1.DeletePropagationBackground)))
+		run := w.observed.Runs[a.Name]
+		return client.IgnoreNotFound(w.Client.Delete(ctx, run, client.PropagationPolicy(metav1.DeletePropagationBackground), client.Preconditions{UID: &run.UID}))
 	case planner.Answer:
 		return w.answer(ctx, a)
 	}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
@@ -28,7 +29,9 @@ func TestBlueGreen(t *testing.T) {
 	if a := ro.Status.Attempt; a.StepName != v1alpha1.StepPreview || a.MaxWeight != 0 || a.ExposedAt != nil || a.Progress != "1/2" {
 		t.Errorf("the preview: %+v", a)
 	}
-	w.result(w.say(v1alpha1.ActionApprove), v1alpha1.DecisionApplied)
+	yes := w.say(v1alpha1.ActionApprove, func(s *v1alpha1.DecisionSpec) { s.Step = ptr.To[int32](0) })
+	w.alias.add(yes.Name, "approve")
+	w.result(yes, v1alpha1.DecisionApplied)
 	w.until("promoted", finished(v1alpha1.OutcomePromoted))
 	ro = w.rest()
 	golden(t, "blue-green", w.record.text(0))

@@ -109,6 +109,21 @@ func TestPreviewIsChecked(t *testing.T) {
 	}
 }
 
+// A run that was stopped when its step was left measures nothing any more: where the step is entered again, it is made anew.
+// Regression: the step waited for it without end.
+func TestChecksOfAnEarlierVisit(t *testing.T) {
+	o := previewed(func(b *v1alpha1.BlueGreenStrategy) {
+		b.PrePromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "t"}}}
+	})
+	run := o.analysed(v1alpha1.VerdictPass, ptr(at(-time.Hour)))
+	o.Rollout.Spec.Analysis, o.Runs = nil, map[string]*v1alpha1.AnalysisRun{"shop-2-s0": run}
+	wantActions(t, Make(o))
+	run.Spec.State = v1alpha1.RunStopped
+	wantActions(t, Make(o), "delete AnalysisRun shop-2-s0: it is of an earlier visit to step preview")
+	o.Runs = nil
+	wantActions(t, Make(o), "start AnalysisRun shop-2-s0: checks of step preview")
+}
+
 // The switch waits until gateways have had the time to learn of the pods that the preview did not have.
 func TestSwitchWaitsForNewEndpoints(t *testing.T) {
 	o := previewed(func(b *v1alpha1.BlueGreenStrategy) { b.PreviewReplicas = ptr(intstr.FromInt32(1)) })

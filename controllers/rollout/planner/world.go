@@ -243,7 +243,11 @@ func (d *draft) wantRuns(wanted map[string]bool) {
 	}
 	if a.Stage == v1alpha1.StageStepping && d.step(a.Step).Checks != nil {
 		wanted[d.checksName()] = true
-		if d.Runs[d.checksName()] == nil && a.ConfirmedAt != nil && d.AnalysisProblem == "" {
+		run := d.Runs[d.checksName()]
+		switch {
+		case run != nil && run.Spec.State == v1alpha1.RunStopped:
+			d.do(DeleteRun{Name: d.checksName(), Why: "it is of an earlier visit to step " + a.StepName})
+		case run == nil && a.ConfirmedAt != nil && d.AnalysisProblem == "":
 			d.do(StartRun{Name: d.checksName(), Step: a.Step, Why: "checks of step " + a.StepName})
 		}
 	}
