@@ -131,11 +131,12 @@ func TestSwitchWaitsForNewEndpoints(t *testing.T) {
 	p := Make(o)
 	wantActions(t, p, "scale b from 1 to 4: attempt 2, stage Stepping")
 	for _, test := range []struct {
-		after    time.Duration
-		switched bool
-	}{{time.Second, false}, {10 * time.Second, false}, {12 * time.Second, true}} {
+		after     time.Duration
+		endpoints int32
+		switched  bool
+	}{{time.Second, 2, false}, {20 * time.Second, 3, false}, {30 * time.Second, 4, false}, {39 * time.Second, 4, false}, {41 * time.Second, 4, true}} {
 		o.Rollout.Status, o.Now = p.Status, noon.Add(test.after)
-		o.replicaSet("b").Wanted, o.replicaSet("b").Available, o.Canary.Endpoints["b"] = 4, 4, 4
+		o.replicaSet("b").Wanted, o.replicaSet("b").Available, o.Canary.Endpoints["b"] = 4, test.endpoints, test.endpoints
 		p = Make(o)
 		if got := strings.Contains(lines(p), "patch HTTPRoute r to canary weight 100: step switch"); got != test.switched {
 			t.Errorf("after %s: switched %t (blocked by %q)", test.after, got, p.Status.BlockedBy)
