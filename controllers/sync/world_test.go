@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -144,6 +146,27 @@ func (w *world) grant(account string, verbs []string, resources ...string) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: role.Name},
 		Subjects:   []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: w.env.Namespace, Name: account}},
 	})
+	for _, r := range resources {
+		for _, verb := range verbs {
+			w.await(account, verb, r)
+		}
+	}
+}
+
+// await returns once the API server's authorizer, which learns of roles on a watch, knows of a right.
+func (w *world) await(account, verb, of string) {
+	w.Helper()
+	resource, group, _ := strings.Cut(of, ".")
+	err := wait.PollUntilContextTimeout(w.Context(), 20*time.Millisecond, 30*time.Second, true, func(ctx context.Context) (bool, error) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User:               "system:serviceaccount:" + w.env.Namespace + ":" + account,
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: w.env.Namespace, Verb: verb, Group: group, Resource: resource}}}
+		err := w.env.Client.Create(ctx, review)
+		return review.Status.Allowed, err
+	})
+	if err != nil {
+		w.Fatalf("waiting for the right of %s to %s %s: %v", account, verb, of, err)
+	}
 }
 
 // commit makes a commit and has the Repository say so, as its own controller would.
