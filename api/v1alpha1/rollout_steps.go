@@ -32,11 +32,13 @@ func (s *RolloutSpec) Steps() []Step {
 	b := s.Strategy.BlueGreen
 	none, total, full := int32(0), s.Traffic.Total(), intstr.FromString("100%")
 	preview := Step{Name: StepPreview, Weight: &none, Replicas: b.PreviewReplicas, Hold: b.Hold, Approval: b.Approval,
-		Checks: b.PrePromotion}
+		Checks: b.PrePromotion, MaxHold: b.MaxHold, OnInconclusive: b.OnInconclusive}
 	if preview.Replicas == nil {
 		preview.Replicas = &full
 	}
-	return []Step{preview, {Name: StepSwitch, Weight: &total, Replicas: &full}}
+	all := Step{Name: StepSwitch, Weight: &total, Replicas: &full, Checks: b.PostPromotion, MaxHold: b.MaxHold,
+		OnInconclusive: b.OnInconclusive}
+	return []Step{preview, all}
 }
 
 // Bake is how long after promotion the revision is still judged.

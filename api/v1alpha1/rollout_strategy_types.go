@@ -16,6 +16,9 @@ type Strategy struct {
 
 // BlueGreenStrategy brings a new revision up beside the old one, and then switches all of the traffic at once. The preview
 // Service is traffic.canaryService: it selects the new revision while the attempt runs.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.maxHold) || !has(self.hold) || duration(self.maxHold) == duration('0s') || duration(self.maxHold) >= duration(self.hold)",message="maxHold must not be shorter than hold"
+// +kubebuilder:validation:XValidation:rule="has(self.maxHold) || !has(self.onInconclusive) || self.onInconclusive == 'Pause'",message="onInconclusive needs maxHold: without it the preview waits without end"
 type BlueGreenStrategy struct {
 	// previewReplicas is how many pods of the new revision run before the switch: a count, or a percentage of
 	// spec.replicas. All of spec.replicas run before any traffic is switched. Default 100%.
@@ -27,6 +30,10 @@ type BlueGreenStrategy struct {
 	// prePromotion is judged on the preview, which users do not reach yet, and must pass before the switch.
 	// +optional
 	PrePromotion *AnalysisReference `json:"prePromotion,omitempty"`
+	// postPromotion is judged once all traffic is on the new revision, and must pass before the revision is promoted. The
+	// old pods stay: going back starts no pod.
+	// +optional
+	PostPromotion *AnalysisReference `json:"postPromotion,omitempty"`
 	// approval Required: the switch waits for a Decision with action Approve. Default NotRequired: it goes on by itself
 	// after hold.
 	// +optional
@@ -37,6 +44,15 @@ type BlueGreenStrategy struct {
 	// +optional
 	// +kubebuilder:default="0s"
 	Hold Duration `json:"hold,omitempty"`
+	// maxHold is the longest time that prePromotion may owe its evidence, counted like hold; that of postPromotion is
+	// counted from the moment all traffic is confirmed. Unset or 0s: without end.
+	// +optional
+	MaxHold Duration `json:"maxHold,omitempty"`
+	// onInconclusive applies once maxHold is over, as for the steps of a canary: Pause, Extend, Proceed or Rollback. Default
+	// Pause.
+	// +optional
+	// +kubebuilder:default=Pause
+	OnInconclusive InconclusiveAction `json:"onInconclusive,omitempty"`
 	// bake is how long after promotion the revision is still judged while the old pods stay warm: going back starts no
 	// pod. Default 0s.
 	// +optional

@@ -188,6 +188,7 @@ type CanaryStrategy struct {
 // Step is how much is exposed, and what opens the gate to the next step.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.maxHold) || !has(self.hold) || duration(self.maxHold) == duration('0s') || duration(self.maxHold) >= duration(self.hold)",message="maxHold must not be shorter than hold"
+// +kubebuilder:validation:XValidation:rule="has(self.maxHold) || !has(self.onInconclusive) || self.onInconclusive == 'Pause'",message="onInconclusive needs maxHold: without it the step waits without end"
 type Step struct {
 	// name of the step, for people. Default: "step-<n>", counted from 1.
 	// +optional

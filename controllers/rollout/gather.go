@@ -257,8 +257,10 @@ func fieldOf(ro *v1alpha1.Rollout, i int) string {
 	switch {
 	case i == 0:
 		return "spec.analysis"
-	case ro.Spec.Strategy.BlueGreen != nil:
+	case ro.Spec.Strategy.BlueGreen != nil && i == 1:
 		return "spec.strategy.blueGreen.prePromotion"
+	case ro.Spec.Strategy.BlueGreen != nil:
+		return "spec.strategy.blueGreen.postPromotion"
 	}
 	return fmt.Sprintf("spec.strategy.canary.steps[%d].checks", i-1)
 }

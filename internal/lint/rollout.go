@@ -27,7 +27,7 @@ func (b *bundle) checkRollout(r typed[v1alpha1.Rollout]) []Finding {
 	for i, s := range r.v.Spec.Steps() {
 		path := fmt.Sprintf("spec.strategy.canary.steps[%d].checks", i)
 		if r.v.Spec.Strategy.BlueGreen != nil {
-			path = "spec.strategy.blueGreen.prePromotion"
+			path = "spec.strategy.blueGreen." + []string{"prePromotion", "postPromotion"}[i]
 		}
 		if s.Checks != nil {
 			out = append(out, b.checkAnalysis(r, path, s.Checks)...)

@@ -114,6 +114,7 @@ func TestNarratives(t *testing.T) {
 		"blue-green-abort": {Config{Analysis: true, Bake: "10m", BlueGreen: &v1alpha1.BlueGreenStrategy{}}, abortInBake},
 		"blue-green-bad":   {Config{BlueGreen: gated()}, badPreview},
 		"becomes-preview":  {Config{}, becomesBlueGreen},
+		"known-good":       {Config{Analysis: true}, knownGood},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := tell(test.cfg)
@@ -132,6 +133,18 @@ func TestNarratives(t *testing.T) {
 			compare(t, filepath.Join("testdata", name+".golden"), strings.Join(s.truth.log, "\n")+"\n")
 		})
 	}
+}
+
+func knownGood(t *testing.T, s *story) {
+	s.title("A revision that was stable before goes back without steps; the provider is down, and nobody waits for it.")
+	s.commit("b")
+	s.until(t, v1alpha1.StageStepping, 0)
+	s.until(t, "", 0)
+	s.providerDown = true
+	s.commit("a")
+	s.until(t, v1alpha1.StageStepping, 2)
+	s.until(t, "", 0)
+	s.quiet()
 }
 
 func compare(t *testing.T, file, got string) {

@@ -123,7 +123,7 @@ func (d *draft) cannotBegin() string {
 		return "spec.replicas is 0: a new revision is tried once there are pods to compare it with"
 	case d.trafficProblem != "":
 		return d.trafficProblem
-	case d.AnalysisProblem != "":
+	case d.AnalysisProblem != "" && !d.knownGood(): // a way back is not judged
 		return d.AnalysisProblem
 	case d.Stable.Role != string(v1alpha1.RoleStable):
 		return fmt.Sprintf("Service %s does not yet select %s=stable", d.Stable.Name, v1alpha1.LabelRole)
@@ -138,8 +138,8 @@ func (d *draft) cannotBegin() string {
 	return ""
 }
 
-// knownGood says whether the template's revision is one of the last that were promoted, within rollbackWindow. The history
-// says so, not ReplicaSets: they may be gone.
+// knownGood says whether the template's revision is one of the last that were promoted, within rollbackWindow, and has not
+// failed since. The history says so, not ReplicaSets: they may be gone.
 func (d *draft) knownGood() bool {
 	window := 3
 	if n := d.Rollout.Spec.RollbackWindow.Revisions; n != nil {
@@ -147,11 +147,20 @@ func (d *draft) knownGood() bool {
 	}
 	promoted := []string{revisionOf(d.s.Stable)}
 	for _, h := range d.s.History {
-		if h.Outcome == v1alpha1.OutcomePromoted && !slices.Contains(promoted, h.Revision) && len(promoted) <= window {
-			promoted = append(promoted, h.Revision)
+		if h.Revision == d.Revision && (h.Outcome == v1alpha1.OutcomeRolledBack || h.Outcome == v1alpha1.OutcomeAborted) {
+			return false
+		}
+		if h.Outcome != v1alpha1.OutcomePromoted || slices.Contains(promoted, h.Revision) {
+			continue
+		}
+		if promoted = append(promoted, h.Revision); len(promoted) > window+1 {
+			return false
+		}
+		if h.Revision == d.Revision {
+			return true
 		}
 	}
-	return slices.Contains(promoted[1:], d.Revision)
+	return false
 }
 
 func (d *draft) begin(stage v1alpha1.Stage) {
@@ -273,6 +282,9 @@ func (d *draft) stepping() {
 func (d *draft) stepsEdited() bool {
 	a, declared := d.s.Attempt, int32(len(d.steps()))
 	switch {
+	case a.Full != nil && a.StepName == fullStep:
+		a.Step = declared // full weight stays full weight, whatever is declared before it
+		return false
 	case d.becameBlueGreen():
 		d.enterStep(0)
 	case a.Step > declared, a.Step == declared && a.StepName != fullStep:

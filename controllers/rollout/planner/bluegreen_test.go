@@ -188,3 +188,43 @@ func TestBlueGreenBake(t *testing.T) {
 		}
 	}
 }
+
+// The switch is left only when postPromotion has passed on measurements taken since all traffic was on the new revision.
+func TestPostPromotion(t *testing.T) {
+	for _, test := range []struct {
+		name, maxHold string
+		action        v1alpha1.InconclusiveAction
+		run           func(*Observed) *v1alpha1.AnalysisRun
+		want, says    string
+	}{
+		{"has not started", "", "", nil, "Stepping 1 at 100", "AnalysisRun shop-2-s1 has not started"},
+		{"passed before", "", "", func(o *Observed) *v1alpha1.AnalysisRun { return o.analysed(v1alpha1.VerdictPass, ptr(at(-time.Hour))) },
+			"Stepping 1 at 100", "no good measurement"},
+		{"passed", "", "", func(o *Observed) *v1alpha1.AnalysisRun {
+			return o.analysed(v1alpha1.VerdictPass, ptr(at(-time.Second)))
+		}, "Switching", ""},
+		{"failed", "", "", func(o *Observed) *v1alpha1.AnalysisRun { return o.analysed(v1alpha1.VerdictFail, nil) }, "Withdrawing: RolledBack AnalysisFailed", ""},
+		{"inconclusive", "10s", v1alpha1.InconclusiveRollback, nil, "Withdrawing: RolledBack Inconclusive", ""},
+		{"goes on without", "10s", v1alpha1.InconclusiveProceed, nil, "Switching", ""},
+	} {
+		o := previewed(func(b *v1alpha1.BlueGreenStrategy) {
+			b.PostPromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "t"}}}
+			b.MaxHold, b.OnInconclusive = v1alpha1.Duration(test.maxHold), test.action
+		})
+		a := o.attempt()
+		a.Step, a.StepName, a.Weight, a.MaxWeight, a.ConfirmedWeight, a.ExposedAt = 1, v1alpha1.StepSwitch, 100, 100, 100, ptr(at(-time.Minute))
+		o.Routes[0].Object = route(100)
+		runs := map[string]*v1alpha1.AnalysisRun{}
+		if test.run != nil {
+			runs["shop-2-s1"] = test.run(&o)
+		}
+		o.Runs, o.Rollout.Spec.Analysis = runs, nil
+		p := Make(o)
+		if got := summary(p); got != test.want || !strings.Contains(p.Status.BlockedBy, test.says) {
+			t.Errorf("%s: got %s (blocked by %q), want %s (%q)", test.name, got, p.Status.BlockedBy, test.want, test.says)
+		}
+		if strings.Contains(lines(p), "scale a") {
+			t.Errorf("%s: old pods go: %s", test.name, lines(p))
+		}
+	}
+}

@@ -279,7 +279,7 @@ func (d *draft) overMaxHold(step v1alpha1.Step, owed string) string {
 		}
 		return ""
 	case v1alpha1.InconclusiveRollback:
-		d.fail(v1alpha1.Verdict{Reason: ReasonInconclusive, Message: message})
+		d.verdict(v1alpha1.Verdict{Outcome: v1alpha1.OutcomeRolledBack, Actor: ActorBelay, Reason: ReasonInconclusive, Message: message})
 	default:
 		d.stalled = "Paused"
 		d.pause(message)

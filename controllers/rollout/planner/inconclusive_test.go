@@ -36,7 +36,7 @@ func TestMaxHold(t *testing.T) {
 		{"extended", "10s", v1alpha1.InconclusiveExtend, nil, "Stepping 1 at 50", "inconclusive after 10s"},
 		{"left without evidence", "10s", v1alpha1.InconclusiveProceed, nil, "Stepping 2 at 100", ""},
 		{"taken back", "10s", v1alpha1.InconclusiveRollback, nil, "Withdrawing: RolledBack Inconclusive", ""},
-		{"taken back, but failures pause", "10s", v1alpha1.InconclusiveRollback, func(o *Observed) { o.Rollout.Spec.OnFailure.Action = v1alpha1.FailurePause }, "Stepping 1 at 50", "inconclusive"},
+		{"taken back where failures pause", "10s", v1alpha1.InconclusiveRollback, func(o *Observed) { o.Rollout.Spec.OnFailure.Action = v1alpha1.FailurePause }, "Withdrawing: RolledBack Inconclusive", ""},
 		{"the provider is down", "10s", v1alpha1.InconclusiveProceed, func(o *Observed) { o.Runs["shop-2"].Status.Verdict = v1alpha1.VerdictHold }, "Stepping 2 at 100", ""},
 		{"the evidence is there", "10s", v1alpha1.InconclusiveRollback, func(o *Observed) { o.analysed(v1alpha1.VerdictPass, ptr(at(-5*time.Second))) }, "Stepping 2 at 100", ""},
 		{"it has failed", "10s", v1alpha1.InconclusiveProceed, func(o *Observed) { o.analysed(v1alpha1.VerdictFail, nil) }, "Withdrawing: RolledBack AnalysisFailed", ""},

@@ -33,6 +33,12 @@ func TestRollbackWindow(t *testing.T) {
 		{"a window of one", promoted("a", "c", "b"), ptr(int32(1)), nil, steps},
 		{"no window", promoted("a", "b"), ptr(int32(0)), nil, steps},
 		{"it was rolled back", []v1alpha1.AttemptRecord{{Revision: "a", Outcome: v1alpha1.OutcomePromoted}, {Revision: "b", Outcome: v1alpha1.OutcomeRolledBack}}, nil, nil, steps},
+		{"it failed after it was promoted", append([]v1alpha1.AttemptRecord{{Revision: "b", Outcome: v1alpha1.OutcomeRolledBack}}, promoted("a", "b")...), nil, nil, steps},
+		{"it was aborted after it was promoted", append([]v1alpha1.AttemptRecord{{Revision: "b", Outcome: v1alpha1.OutcomeAborted}}, promoted("a", "b")...), nil, nil, steps},
+		{"it was superseded after it was promoted", append([]v1alpha1.AttemptRecord{{Revision: "b", Outcome: v1alpha1.OutcomeSuperseded}}, promoted("a", "b")...), nil, nil, direct},
+		{"it was promoted after it had failed", append(promoted("a", "b"), v1alpha1.AttemptRecord{Revision: "b", Outcome: v1alpha1.OutcomeRolledBack}), nil, nil, direct},
+		{"its templates are gone", promoted("a", "b"), nil, func(o *Observed) { o.AnalysisProblem = "AnalysisTemplate t does not exist" }, direct},
+		{"the templates of a new one are gone", promoted("a"), nil, func(o *Observed) { o.AnalysisProblem = "AnalysisTemplate t does not exist" }, "over: Promoted "},
 		{"it is in quarantine", promoted("a", "b"), nil, func(o *Observed) {
 			o.Rollout.Status.Quarantine = []v1alpha1.Quarantined{{Revision: "b", Attempt: 1}}
 		}, "over: Promoted "},
@@ -55,6 +61,23 @@ func TestRollbackWindow(t *testing.T) {
 		}
 		if strings.Contains(lines(p), "patch HTTPRoute") {
 			t.Errorf("%s: traffic before there are pods:\n%s", test.name, lines(p))
+		}
+	}
+}
+
+// Full weight stays full weight, whatever becomes of the steps before it.
+func TestReturnWhileStepsAreEdited(t *testing.T) {
+	for _, weights := range [][]int32{{10}, {10, 20}, {10, 20, 30, 40, 50}} {
+		o := observed(stepping)
+		a := o.attempt()
+		a.Step, a.StepName, a.Weight, a.Full = 3, fullStep, 100, &v1alpha1.Actor{Name: ActorBelay}
+		canary := o.Rollout.Spec.Strategy.Canary
+		canary.Steps = nil
+		for _, w := range weights {
+			canary.Steps = append(canary.Steps, v1alpha1.Step{Weight: ptr(w)})
+		}
+		if got := Make(o).Status.Attempt; got.Weight != 100 || got.StepName != fullStep || got.Step != int32(len(weights)) {
+			t.Errorf("%d steps: %d %s at %d", len(weights), got.Step, got.StepName, got.Weight)
 		}
 	}
 }
