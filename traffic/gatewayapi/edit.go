@@ -201,6 +201,15 @@ func (p *plan) operations(route *unstructured.Unstructured) []operation {
 			changes = append(changes, e.operation(path))
 		}
 	}
+	for _, e := range p.ruleEdits { // after all else: they move the rules behind them
+		path := fmt.Sprintf("/spec/rules/%d", e.at)
+		ops = append(ops, e.test)
+		if e.content == nil {
+			changes = append(changes, operation{"remove", path, nil})
+		} else {
+			changes = append(changes, operation{"add", path, e.content})
+		}
+	}
 	ops = append(ops, changes...)
 	return append(ops, p.annotate(route)...)
 }

@@ -101,7 +101,7 @@ func checkout(canary int32) Split {
 }
 
 func restored(s Split) Split {
-	s.Present, s.Canary = false, 0
+	s.Present, s.Canary, s.Match = false, 0, nil
 	return s
 }
 

@@ -38,7 +38,7 @@ func mergeSplit(route, live *unstructured.Unstructured, owner string, rec record
 	}
 	p := planRoute(route, Split{
 		Namespace: rec.Namespace, StableService: rec.Stable, CanaryService: rec.Canary, Rules: rec.Only,
-		Total: rec.Total, Canary: rec.Weight, Present: true, Owner: owner,
+		Total: rec.Total, Canary: rec.Weight, Present: true, Owner: owner, Match: rec.Match,
 	})
 	if len(p.rules) == 0 {
 		return
@@ -50,6 +50,16 @@ func mergeSplit(route, live *unstructured.Unstructured, owner string, rec record
 			refs, _ := rule["backendRefs"].([]any)
 			rule["backendRefs"] = applied(refs, edits)
 		}
+	}
+	for _, e := range p.ruleEdits {
+		if e.content == nil {
+			list = slices.Delete(list, e.at, e.at+1)
+		} else {
+			list = slices.Insert(list, e.at, any(e.content))
+		}
+	}
+	if spec, ok := route.Object["spec"].(map[string]any); ok && len(p.ruleEdits) > 0 {
+		spec["rules"] = list
 	}
 	annotations := route.GetAnnotations()
 	if annotations == nil {

@@ -9,19 +9,25 @@ import (
 
 // plan is everything that Inspect, Patch and Merge need to know of one route.
 type plan struct {
-	split    Split
-	name     string
-	rules    []rule // the managed ones
-	edits    map[int][]edit
-	problems []string
-	listed   bool // a canary reference of the user's
-	traces   bool
+	split Split
+	name  string
+	rules []rule // the managed ones
+	edits map[int][]edit
+	// sources are the managed rules to be copied for a Match; copies are the live
+	// rules that the record says we inserted; recorded is the record.
+	sources   []source
+	copies    []rule
+	ruleEdits []ruleEdit // from the last to the first
+	recorded  record
+	problems  []string
+	listed    bool // a canary reference of the user's
+	traces    bool
 	// annotation as it is and as it should be; empty means absent.
 	was, want string
 }
 
 // settled says that nothing is left to be written.
-func (p *plan) settled() bool { return len(p.edits) == 0 && p.was == p.want }
+func (p *plan) settled() bool { return len(p.edits) == 0 && len(p.ruleEdits) == 0 && p.was == p.want }
 
 func (p *plan) problem(format string, args ...any) {
 	if p.split.Present {
@@ -40,7 +46,8 @@ func planRoute(route *unstructured.Unstructured, s Split) *plan {
 		return p
 	}
 	s = p.follow(rec, recorded)
-	rules := readRules(route, s)
+	p.recorded = rec
+	rules := p.splitOff(readRules(route, s), rec)
 	found, strong := assign(rules, rec.Rules)
 	ours := s.Ours || rec.injects()
 	next := record{Namespace: s.backends(route.GetNamespace()).namespace, Stable: s.StableService,
@@ -56,6 +63,10 @@ func planRoute(route *unstructured.Unstructured, s Split) *plan {
 		}
 	}
 	p.checkRules()
+	next.Copies = p.planCopies(rules, route)
+	if !s.Match.empty() {
+		next.Match = s.Match
+	}
 	p.planRecord(records, recorded, next)
 	return p
 }
@@ -124,7 +135,8 @@ func (p *plan) planRecord(records map[string]record, recorded bool, next record)
 // covers says that r holds everything that next does.
 func (r record) covers(next record) bool {
 	if r.Namespace != next.Namespace || r.Stable != next.Stable || r.Canary != next.Canary ||
-		r.Weight != next.Weight || r.Total != next.Total || !slices.Equal(r.Only, next.Only) {
+		r.Weight != next.Weight || r.Total != next.Total || !slices.Equal(r.Only, next.Only) ||
+		!r.Match.equal(next.Match) || !slices.Equal(r.Copies, next.Copies) {
 		return false
 	}
 	for _, e := range next.Rules {
@@ -187,6 +199,7 @@ func (p *plan) planRule(r rule, c context) (entry, bool) {
 		return p.leave(r, c)
 	}
 	p.edit(r, splitRule(r, o, p.split))
+	p.sources = append(p.sources, p.sourceOf(r, o))
 	return o, true
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,6 +25,13 @@ func (w *world) rule(t *rapid.T) map[string]any {
 	out := map[string]any{
 		"matches":  []any{map[string]any{"path": map[string]any{"value": fmt.Sprintf("/%d", w.made)}}},
 		"timeouts": map[string]any{"request": fmt.Sprintf("%ds", w.made)},
+	}
+	match := out["matches"].([]any)[0].(map[string]any)
+	if name := rapid.SampledFrom([]string{"", "", "", "v", "v", "X-CANARY"}).Draw(t, "header"); name != "" {
+		match["headers"] = []any{map[string]any{"name": name, "value": "2"}}
+	}
+	if method := rapid.SampledFrom([]string{"", "", "", "GET", "DELETE"}).Draw(t, "method"); method != "" {
+		match["method"] = method
 	}
 	if rapid.Bool().Draw(t, "named") {
 		out["name"] = fmt.Sprintf("rule-%d", w.made)
@@ -105,13 +113,15 @@ func (w *world) sync(t *rapid.T) {
 func (w *world) step(t *rapid.T) {
 	w.split.Present = true
 	w.split.Canary = rapid.Int32Range(0, w.split.Total).Draw(t, "canary")
+	w.split.Match = rapid.SampledFrom(someMatches).Draw(t, "match")
 	w.write(t)
 }
 
 func (w *world) write(t *rapid.T) {
 	if Inspect(w.live, w.split).Problem != "" {
-		// Too little weight beside the others, or no rule at all: nothing above 0.
-		w.split.Canary = 0
+		// Too little weight beside the others, no rule at all, or a match that does
+		// not go together with a rule: nothing above 0.
+		w.split.Canary, w.split.Match = 0, nil
 		patch, err := Patch(w.live, w.split)
 		if err != nil {
 			t.Fatalf("lowering: %v", err)
@@ -124,6 +134,10 @@ func (w *world) write(t *rapid.T) {
 
 // check compares the cluster with what the users want and what we may do.
 func (w *world) check(t *rapid.T) {
+	all := w.live
+	w.live = withoutCopies(all)
+	defer func() { w.live = all }()
+	w.checkCopies(t, all)
 	if diff := cmp.Diff(w.bare(w.git), w.bare(w.live)); diff != "" {
 		t.Fatalf("something that is not ours changed: %s", diff)
 	}
@@ -151,6 +165,71 @@ func (w *world) check(t *rapid.T) {
 			if ref.at+1 != r.stable[j].at {
 				t.Fatalf("%s: the canary does not stand right before stable", r)
 			}
+		}
+	}
+}
+
+var someMatches = []*Match{nil, {}, {Headers: []Condition{{Name: "x-canary", Value: "1"}}},
+	{QueryParams: []Condition{{Type: "RegularExpression", Name: "q", Value: "a.*"}}, Methods: []string{"GET", "POST"}}}
+
+// isCopy is about the names that we give: no user of these worlds gives such a name.
+func isCopy(rule any) bool { return strings.HasPrefix(text(rule.(map[string]any), "name"), copyPrefix) }
+
+func withoutCopies(route *unstructured.Unstructured) *unstructured.Unstructured {
+	out := route.DeepCopy()
+	list, ok, _ := unstructured.NestedSlice(out.Object, "spec", "rules")
+	if ok {
+		_ = unstructured.SetNestedSlice(out.Object, slices.DeleteFunc(list, isCopy), "spec", "rules")
+	}
+	return out
+}
+
+// checkCopies demands a copy right before every rule that gives stable weight, and nowhere else.
+func (w *world) checkCopies(t *rapid.T, route *unstructured.Unstructured) {
+	list, names := rulesOf(route), map[string]bool{}
+	git := readRules(w.git, w.split)
+	user := 0
+	for i, item := range list {
+		content := item.(map[string]any)
+		if isCopy(item) {
+			if w.split.Match.empty() || i+1 == len(list) || isCopy(list[i+1]) || names[text(content, "name")] {
+				t.Fatalf("rule %d is a copy that should not be there: %v", i, content)
+			}
+			names[text(content, "name")] = true
+			continue
+		}
+		had := sum(liveWeights(git[user].stable)) > 0
+		user++
+		if copied := i > 0 && isCopy(list[i-1]); copied != (had && !w.split.Match.empty()) {
+			t.Fatalf("rule %d: copied is %t: %v", i, copied, list)
+		} else if copied {
+			w.checkCopy(t, list[i-1].(map[string]any), content)
+		}
+	}
+}
+
+func (w *world) checkCopy(t *rapid.T, copy, source map[string]any) {
+	for _, ref := range copy["backendRefs"].([]any) {
+		if text(ref.(map[string]any), "name") != w.split.CanaryService || ref.(map[string]any)["weight"] == int64(0) {
+			t.Fatalf("copy leads elsewhere: %v", copy)
+		}
+	}
+	for key, value := range source {
+		if key != "name" && key != "matches" && key != "backendRefs" && !cmp.Equal(value, copy[key]) {
+			t.Fatalf("%s of the copy is %v, not %v", key, copy[key], value)
+		}
+	}
+	// No request that the source did not match, and none without our condition.
+	was := source["matches"].([]any)[0].(map[string]any)
+	for _, item := range copy["matches"].([]any) {
+		now := item.(map[string]any)
+		headers, _ := now["headers"].([]any)
+		queries, _ := now["queryParams"].([]any)
+		old, _ := was["headers"].([]any)
+		if !cmp.Equal(now["path"], was["path"]) || len(headers) != len(old)+len(w.split.Match.Headers) || len(queries) != len(w.split.Match.QueryParams) ||
+			len(old) > 0 && !cmp.Equal(old[0], headers[0]) || was["method"] != nil && was["method"] != now["method"] ||
+			len(w.split.Match.Methods) > 0 && !slices.Contains(w.split.Match.Methods, text(now, "method")) {
+			t.Fatalf("copy of %v matches %v", was, now)
 		}
 	}
 }
@@ -334,7 +413,9 @@ func mangle(t *rapid.T, v any) any {
 
 // Whatever a route says, nothing panics, and a patch that is given can be applied.
 func TestMalformedRoutes(t *testing.T) {
-	whole := apply(t, fixture(t, "route.yaml"), checkout(5))
+	dark := checkout(5)
+	dark.Match = someMatches[2]
+	whole := apply(t, fixture(t, "route.yaml"), dark)
 	rapid.Check(t, func(t *rapid.T) {
 		content, ok := mangle(t, whole.DeepCopy().Object).(map[string]any)
 		if !ok {
@@ -343,6 +424,7 @@ func TestMalformedRoutes(t *testing.T) {
 		route := &unstructured.Unstructured{Object: content}
 		s := checkout(rapid.Int32Range(-1, 101).Draw(t, "canary"))
 		s.Present, s.Ours = rapid.Bool().Draw(t, "present"), rapid.Bool().Draw(t, "ours")
+		s.Match = rapid.SampledFrom(someMatches).Draw(t, "match")
 		v := Inspect(route, s)
 		if v.MaxCanary < 0 || v.MinCanary < 0 || v.MaxCanary > 100 || v.MinCanary > v.MaxCanary {
 			t.Fatalf("%+v", v)

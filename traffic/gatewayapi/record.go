@@ -18,6 +18,8 @@ type record struct {
 	Weight    int32    `json:"weight"` // the canary's, of Total
 	Total     int32    `json:"total"`
 	Rules     []entry  `json:"rules"`
+	Match     *Match   `json:"match,omitempty"`  // applied last
+	Copies    []copied `json:"copies,omitempty"` // the rules that we inserted for it
 }
 
 // entry is the original of one rule.

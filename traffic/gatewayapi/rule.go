@@ -37,7 +37,8 @@ type rule struct {
 	name, print             string
 	stable, canary, foreign []reference
 	count                   int
-	unreadable              string // why the rule cannot be understood
+	unreadable              string         // why the rule cannot be understood
+	raw                     map[string]any // live content, never modified
 }
 
 func (r rule) String() string {
@@ -61,7 +62,7 @@ func readRules(route *unstructured.Unstructured, s Split) []rule {
 }
 
 func readRule(index int, content map[string]any, b backends) rule {
-	r := rule{index: index, name: text(content, "name"), print: fingerprint(content["matches"])}
+	r := rule{index: index, name: text(content, "name"), print: fingerprint(content["matches"]), raw: content}
 	items, _ := content["backendRefs"].([]any)
 	r.count = len(items)
 	for i, item := range items {

@@ -33,6 +33,10 @@ type Split struct {
 	Total int32
 	// Canary is the canary's part of what the stable Service had: 0 to Total.
 	Canary int32
+	// Match sends the requests that it selects to the canary whatever Canary is:
+	// every managed rule gets a copy before it, with the match added and the
+	// canary alone behind it. Nil or empty, as with Present false: no copies.
+	Match *Match
 	// Present says that the canary is referred to. False restores the original.
 	Present bool
 	// Ours says that Belay is known to have added the canary reference (the
@@ -52,6 +56,9 @@ type View struct {
 	// Traces: a record of this Rollout, or a canary reference that it added, is
 	// in the route. At rest it is false.
 	Traces bool
+	// Matched: a rule that this Rollout inserted for a Match is in the route, as
+	// wanted or not. Requests may reach the canary whatever its weight.
+	Matched bool
 	// MinCanary and MaxCanary are the canary's part of its pair with stable, in
 	// units of Split.Total (of 100 when that is not set), over all managed rules whose pair has any weight.
 	// The minimum is rounded down and the maximum up.
@@ -86,11 +93,12 @@ func Inspect(route *unstructured.Unstructured, s Split) View {
 // nothing is to be done. It begins with test operations on the identity and
 // version of the route and on the name of every reference that it touches.
 //
-// A Split with a Problem is an error only while Canary is above 0: taking the
-// canary's weight away, and restoring, do what can be done and never fail.
+// A Split with a Problem is an error only while Canary is above 0 or a Match is
+// wanted: taking the canary's weight and the copies away, and restoring, do what
+// can be done and never fail.
 func Patch(route *unstructured.Unstructured, s Split) ([]byte, error) {
 	p := planRoute(route, s)
-	if s.Present && s.Canary > 0 && len(p.problems) > 0 {
+	if s.Present && (s.Canary > 0 || !s.Match.empty()) && len(p.problems) > 0 {
 		return nil, fmt.Errorf("splitting route %s: %s", p.name, p.problems[0])
 	}
 	if p.settled() {
