@@ -146,6 +146,9 @@ type Attempt struct {
 	// weight wanted for the canary, in units of 1/totalWeight.
 	// +optional
 	Weight int32 `json:"weight"`
+	// match says which requests are wanted on the canary whatever its weight; unset: none.
+	// +optional
+	Match *Match `json:"match,omitempty"`
 	// replicas is the highest spec.replicas while this attempt has run: stable keeps as many pods until the attempt is over,
 	// also where an HPA asks for fewer because a part of the load is on the canary, or because a bad canary does less work.
 	// +optional
@@ -154,10 +157,10 @@ type Attempt struct {
 	// watch of their own, so no request is sent to the canary before traffic.settle has passed from here.
 	// +optional
 	EndpointsAt *metav1.Time `json:"endpointsAt,omitempty"`
-	// acceptedAt is when every route was first seen accepted with the wanted weight.
+	// acceptedAt is when every route was first seen accepted with the wanted weight and match.
 	// +optional
 	AcceptedAt *metav1.Time `json:"acceptedAt,omitempty"`
-	// confirmedAt is when the wanted weight had also settled: hold and evidence count from here.
+	// confirmedAt is when the wanted weight and match had also settled: hold and evidence count from here.
 	// +optional
 	ConfirmedAt *metav1.Time `json:"confirmedAt,omitempty"`
 	// confirmedWeight is the last confirmed weight of the canary.
@@ -177,7 +180,7 @@ type Attempt struct {
 	// maxWeight is the highest weight that was wanted so far.
 	// +optional
 	MaxWeight int32 `json:"maxWeight,omitempty"`
-	// exposedAt is when the first weight above 0 was wanted.
+	// exposedAt is when the first weight above 0, or the first match, was wanted.
 	// +optional
 	ExposedAt *metav1.Time `json:"exposedAt,omitempty"`
 	// progressAt is when the attempt last came closer to what it is waiting for; progressDeadline counts from here.

@@ -20,8 +20,8 @@ func (t *Traffic) Total() int32 {
 	return 100
 }
 
-// Steps are the steps of either strategy. Blue-green is two of them: everything up and nothing exposed, then all of
-// the traffic.
+// Steps are the steps of either strategy. Blue-green is two of them: everything up and nothing exposed but what
+// previewMatch names, then all of the traffic.
 func (s *RolloutSpec) Steps() []Step {
 	switch {
 	case s.Strategy.Canary != nil:
@@ -31,7 +31,7 @@ func (s *RolloutSpec) Steps() []Step {
 	}
 	b := s.Strategy.BlueGreen
 	none, total, full := int32(0), s.Traffic.Total(), intstr.FromString("100%")
-	preview := Step{Name: StepPreview, Weight: &none, Replicas: b.PreviewReplicas, Hold: b.Hold, Approval: b.Approval,
+	preview := Step{Name: StepPreview, Weight: &none, Match: b.PreviewMatch, Replicas: b.PreviewReplicas, Hold: b.Hold, Approval: b.Approval,
 		Checks: b.PrePromotion, MaxHold: b.MaxHold, OnInconclusive: b.OnInconclusive}
 	if preview.Replicas == nil {
 		preview.Replicas = &full

@@ -27,7 +27,11 @@ type BlueGreenStrategy struct {
 	// +kubebuilder:validation:Pattern=`^([1-9][0-9]?|100)%$`
 	// +kubebuilder:validation:XValidation:rule="type(self) == string || (self >= 1 && self <= 10000)",message="previewReplicas must be a count of at least 1, or a percentage from 1% to 100%"
 	PreviewReplicas *intstr.IntOrString `json:"previewReplicas,omitempty"`
-	// prePromotion is judged on the preview, which users do not reach yet, and must pass before the switch.
+	// previewMatch sends all requests that match to the new revision before the switch, on the same routes. Unset: the
+	// preview is reached through the preview Service only.
+	// +optional
+	PreviewMatch *Match `json:"previewMatch,omitempty"`
+	// prePromotion is judged on the preview, which users do not reach yet but by previewMatch, and must pass before the switch.
 	// +optional
 	PrePromotion *AnalysisReference `json:"prePromotion,omitempty"`
 	// postPromotion is judged once all traffic is on the new revision, and must pass before the revision is promoted. The

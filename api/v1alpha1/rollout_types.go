@@ -40,7 +40,7 @@ type Rollout struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.selector == oldSelf.selector",message="selector cannot be changed: make a new Rollout instead"
 // +kubebuilder:validation:XValidation:rule="!has(self.selector.matchLabels) || (has(self.template.metadata) && has(self.template.metadata.labels) && self.selector.matchLabels.all(k, k in self.template.metadata.labels && self.template.metadata.labels[k] == self.selector.matchLabels[k]))",message="template.metadata.labels must carry every label of selector.matchLabels"
-// +kubebuilder:validation:XValidation:rule="!has(self.strategy.canary) || self.strategy.canary.steps.all(s, s.weight <= (has(self.traffic.totalWeight) ? self.traffic.totalWeight : 100))",message="strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"
+// +kubebuilder:validation:XValidation:rule="!has(self.strategy.canary) || self.strategy.canary.steps.all(s, !has(s.weight) || s.weight <= (has(self.traffic.totalWeight) ? self.traffic.totalWeight : 100))",message="strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"
 type RolloutSpec struct {
 	// replicas is how many pods serve at rest. Default 1. An HPA may target the Rollout.
 	// +optional
@@ -185,8 +185,10 @@ type CanaryStrategy struct {
 	ScaleDownDelay Duration `json:"scaleDownDelay,omitempty"`
 }
 
-// Step is how much is exposed, and what opens the gate to the next step.
+// Step is how much is exposed, and what opens the gate to the next step. Every step says all of its exposure: what it
+// does not mention, it does not expose.
 //
+// +kubebuilder:validation:XValidation:rule="has(self.weight) || has(self.match) || has(self.replicas)",message="a step needs weight, match or replicas"
 // +kubebuilder:validation:XValidation:rule="!has(self.maxHold) || !has(self.hold) || duration(self.maxHold) == duration('0s') || duration(self.maxHold) >= duration(self.hold)",message="maxHold must not be shorter than hold"
 // +kubebuilder:validation:XValidation:rule="has(self.maxHold) || !has(self.onInconclusive) || self.onInconclusive == 'Pause'",message="onInconclusive needs maxHold: without it the step waits without end"
 type Step struct {
@@ -195,11 +197,15 @@ type Step struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
-	// weight is the canary's share of the traffic, in units of 1/totalWeight.
-	// +required
+	// weight is the canary's share of the traffic, in units of 1/totalWeight. Default 0.
+	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
-	Weight *int32 `json:"weight"`
+	Weight *int32 `json:"weight,omitempty"`
+	// match sends all requests that match to the canary; without weight nobody else reaches it (a dark canary), with weight
+	// the others are split as the weight says.
+	// +optional
+	Match *Match `json:"match,omitempty"`
 	// replicas of the canary: a count, or a percentage of spec.replicas. Default: in proportion to the weight, at
 	// least 1 while exposed.
 	// +optional

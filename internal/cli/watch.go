@@ -233,6 +233,9 @@ func changeLine(v view.View) string {
 	if a := v.Attempt; a != nil {
 		parts = append(parts, fmt.Sprintf("attempt %d (%s) %s, step %d/%d %s, weight %d wanted %d confirmed of %d",
 			a.Number, a.Revision, a.Stage, a.Step, a.Steps, a.StepName, a.Weight, a.ConfirmedWeight, a.TotalWeight))
+		if a.Match != nil {
+			parts = append(parts, "requests with "+a.Match.String()+" on the canary")
+		}
 		if a.Verdict != nil {
 			parts = append(parts, fmt.Sprintf("verdict %s, %s: %s", a.Verdict.Outcome, a.Verdict.Reason, a.Verdict.Message))
 		}

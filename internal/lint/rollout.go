@@ -92,8 +92,10 @@ func checkSteps(r typed[v1alpha1.Rollout]) []Finding {
 	steps := r.v.Spec.Steps()
 	total := r.v.Spec.Traffic.TotalWeight
 	var highest int32
+	exposed := false
 	for i := range steps {
-		weight := *steps[i].Weight
+		weight := weightOf(&steps[i])
+		exposed = exposed || weight > 0 || steps[i].Match != nil
 		if weight < highest {
 			out = append(out, r.warnf(fmt.Sprintf("%s[%d].weight", path, i), fmt.Sprintf("use %d or more", highest),
 				"the weight goes down from %d to %d", highest, weight))
@@ -105,8 +107,8 @@ func checkSteps(r typed[v1alpha1.Rollout]) []Finding {
 		}
 	}
 	last := len(steps) - 1
-	switch weight := *steps[last].Weight; {
-	case highest == 0:
+	switch weight := weightOf(&steps[last]); {
+	case !exposed:
 		out = append(out, r.warnf(path, "give at least one step a weight", "no step exposes the new revision: promotion would be the first time that users meet it"))
 	case weight*2 < total:
 		out = append(out, r.warnf(fmt.Sprintf("%s[%d].weight", path, last), fmt.Sprintf("add a step of %d or more, up to %d", total/2, total),
@@ -121,6 +123,13 @@ func checkPreview(r typed[v1alpha1.Rollout]) []Finding {
 			"nothing is waited for before the switch: all users meet the new revision as soon as its pods are ready")}
 	}
 	return nil
+}
+
+func weightOf(s *v1alpha1.Step) int32 {
+	if s.Weight == nil {
+		return 0
+	}
+	return *s.Weight
 }
 
 func leavesAtOnce(s *v1alpha1.Step) bool {
@@ -189,10 +198,10 @@ func (b *bundle) checkRoute(r typed[v1alpha1.Rollout], path, name string) []Find
 		}
 	}
 	if !found {
-		out = append(out, rt.errorf("spec.rules", fmt.Sprintf("add a backendRef to Service %s", stable),
+		return append(out, rt.errorf("spec.rules", fmt.Sprintf("add a backendRef to Service %s", stable),
 			"no rule refers to Service %s, the stable Service of Rollout %s", stable, r.object.GetName()))
 	}
-	return out
+	return append(out, b.checkMatches(r, rt)...)
 }
 
 func (b *bundle) checkRevert(r typed[v1alpha1.Rollout]) []Finding {

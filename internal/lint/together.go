@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -18,6 +19,8 @@ type bundle struct {
 	decisions    []typed[v1alpha1.Decision]
 	services     []typed[service]
 	routes       []typed[route]
+	// others are objects of kinds that Belay does not know, e.g. policies of gateways.
+	others []*document
 }
 
 // typed is a document with its content decoded.
@@ -35,10 +38,17 @@ type service struct {
 
 type route struct {
 	Spec struct {
-		Rules []struct {
-			BackendRefs []backend `json:"backendRefs"`
-		} `json:"rules"`
+		Rules []routeRule `json:"rules"`
 	} `json:"spec"`
+}
+
+type routeRule struct {
+	Name        string    `json:"name"`
+	BackendRefs []backend `json:"backendRefs"`
+}
+
+func (r routeRule) refersTo(service string) bool {
+	return slices.ContainsFunc(r.BackendRefs, func(b backend) bool { return b.isService(service) })
 }
 
 type backend struct {
@@ -102,6 +112,7 @@ func (b *bundle) add(doc *document) error {
 	case doc.is("gateway.networking.k8s.io", "HTTPRoute"):
 		return collect(&b.routes, doc)
 	}
+	b.others = append(b.others, doc)
 	return nil
 }
 

@@ -22,8 +22,8 @@ const (
 	maxConditions  = 16
 )
 
-// copyPrefix begins the names of the rules that we insert. It is for people and
-// against collisions; what is ours says the record.
+// copyPrefix begins the names of the rules that we insert. What follows is a
+// hash of the owner, and one of the source.
 const copyPrefix = "belay-"
 
 // Match says which requests go to the canary whatever its weight: those that
@@ -70,6 +70,21 @@ type ruleEdit struct {
 	test    operation      // holds of the rule at that place
 }
 
+// inserted says that a rule is ours although the record is gone: nobody else
+// gives a rule a name with the owner's hash and the canary alone behind it. A
+// copy that stayed would send requests to the canary after an abort.
+func (p *plan) inserted(r rule) bool {
+	return strings.HasPrefix(r.name, copiesOf(p.split.Owner)) && len(r.canary) == r.count && r.count > 0
+}
+
+// copiesOf begins the names of the rules that were inserted for one Rollout.
+func copiesOf(owner string) string { return copyPrefix + shortHash(owner) + "-" }
+
+func shortHash(s string) string {
+	hash := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(hash[:4])
+}
+
 // owns says that the record says that we inserted the rule.
 func (rec record) owns(r rule) bool {
 	return slices.ContainsFunc(rec.Copies, func(c copied) bool {
@@ -84,7 +99,7 @@ func (rec record) owns(r rule) bool {
 func (p *plan) splitOff(rules []rule, rec record) []rule {
 	var users []rule
 	for _, r := range rules {
-		if rec.owns(r) {
+		if rec.owns(r) || p.inserted(r) {
 			p.copies = append(p.copies, r)
 		} else {
 			users = append(users, r)
@@ -146,6 +161,7 @@ func (p *plan) planCopies(users []rule, route *unstructured.Unstructured) []copi
 			kept[s.index-1] = true
 			continue
 		}
+		p.missing = true
 		at := s.stable[0].at
 		p.ruleEdits = append(p.ruleEdits, ruleEdit{at: s.index, content: content, test: operation{
 			"test", fmt.Sprintf("/spec/rules/%d/backendRefs/%d/name", s.index, at), text(s.stable[0].raw, "name")}})
@@ -161,7 +177,7 @@ func (p *plan) planCopies(users []rule, route *unstructured.Unstructured) []copi
 
 // leaveCopies keeps what is there, and the record of it.
 func (p *plan) leaveCopies() []copied {
-	p.ruleEdits = nil
+	p.ruleEdits, p.missing = nil, true
 	return p.recorded.Copies
 }
 
@@ -176,12 +192,11 @@ func (r rule) nameTest() operation {
 // copyName comes from the owner and from what identifies the source, so that it
 // stays the same over all steps.
 func (p *plan) copyName(r rule, taken map[string]bool) string {
-	identity := append([]string{p.split.Owner, "matches " + r.print}, r.backends()...)
+	identity := append([]string{"matches " + r.print}, r.backends()...)
 	if r.name != "" {
-		identity = []string{p.split.Owner, "name " + r.name}
+		identity = []string{"name " + r.name}
 	}
-	hash := sha256.Sum256([]byte(strings.Join(identity, "\n")))
-	base := copyPrefix + hex.EncodeToString(hash[:5])
+	base := copiesOf(p.split.Owner) + shortHash(strings.Join(identity, "\n"))
 	name := base
 	for n := 2; taken[name]; n++ {
 		name = fmt.Sprintf("%s-%d", base, n)

@@ -176,7 +176,7 @@ func TestMatchProblems(t *testing.T) {
 	}
 }
 
-// What is ours says the record alone: a user's rule that looks like a copy stays.
+// What is ours says the record, or the whole name: a user's rule that looks like a copy stays.
 func TestMatchLeavesRulesThatLookLikeCopies(t *testing.T) {
 	git := parse(t, `
 metadata: {name: r, namespace: shop, resourceVersion: '1'}
@@ -195,8 +195,31 @@ spec:
 	}
 	// The exact name of a copy, taken by a user, is refused.
 	taken := text(objects(live, "spec", "rules")[1], "name")
-	if v := Inspect(mutate(t, git, "belay-mine", taken), s); !strings.Contains(v.Problem, taken) {
+	if v := Inspect(mutate(t, mutate(t, git, "belay-mine", taken), "checkout-canary", "legacy"), s); !strings.Contains(v.Problem, taken) {
 		t.Errorf("problem %q", v.Problem)
+	}
+}
+
+// A copy that outlives the record would send requests to the canary after an abort: its name says whose it is.
+func TestMatchWithoutRecord(t *testing.T) {
+	git, s := fixture(t, "route.yaml"), dark(header("x-canary"))
+	live := apply(t, git, s)
+	live.SetAnnotations(git.GetAnnotations())
+	if v := Inspect(live, s); !v.Matched || v.CopyMissing || v.CopyExtra {
+		t.Errorf("%+v", v)
+	}
+	back := restored(s)
+	back.Ours = true
+	if v := Inspect(live, back); !v.Traces || !v.CopyExtra {
+		t.Errorf("%+v", v)
+	}
+	if diff := cmp.Diff(defaulted(git), defaulted(apply(t, live, back))); diff != "" {
+		t.Errorf("T9: %s", diff)
+	}
+	other := back
+	other.Owner = "shop/other"
+	if n := len(rulesOf(apply(t, live, other))); n != len(rulesOf(live)) {
+		t.Errorf("the copies of another Rollout: %d rules left", n)
 	}
 }
 

@@ -19,6 +19,7 @@ type plan struct {
 	copies    []rule
 	ruleEdits []ruleEdit // from the last to the first
 	recorded  record
+	missing   bool // a copy that is wanted is not there
 	problems  []string
 	listed    bool // a canary reference of the user's
 	traces    bool

@@ -59,6 +59,9 @@ type View struct {
 	// Matched: a rule that this Rollout inserted for a Match is in the route, as
 	// wanted or not. Requests may reach the canary whatever its weight.
 	Matched bool
+	// CopyMissing: a rule that the Match needs is not there as wanted. CopyExtra:
+	// a rule is there that the Match does not want, or not so.
+	CopyMissing, CopyExtra bool
 	// MinCanary and MaxCanary are the canary's part of its pair with stable, in
 	// units of Split.Total (of 100 when that is not set), over all managed rules whose pair has any weight.
 	// The minimum is rounded down and the maximum up.

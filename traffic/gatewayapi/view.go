@@ -3,7 +3,8 @@ package gatewayapi
 import "slices"
 
 func (p *plan) view() View {
-	v := View{Managed: len(p.rules), PreListed: p.listed, Traces: p.traces, Matched: len(p.copies) > 0}
+	v := View{Managed: len(p.rules), PreListed: p.listed, Traces: p.traces, Matched: len(p.copies) > 0, CopyMissing: p.missing}
+	v.CopyExtra = slices.ContainsFunc(p.ruleEdits, func(e ruleEdit) bool { return e.content == nil })
 	v.Injected, v.StablePresent = v.Managed > 0, v.Managed > 0
 	total := p.split.Total
 	if total < 1 {

@@ -59,8 +59,10 @@ type (
 	// PatchRoute changes what a route says of the two Services.
 	PatchRoute struct {
 		Kind, Name string
-		// Weight of the canary after the patch; Raises when it is more than before.
-		Weight int32
+		// Weight of the canary after the patch, and whether requests that match go to it.
+		Weight  int32
+		Matches bool
+		// Raises: more requests reach the canary than before.
 		Raises bool
 		// Patch is an RFC 6902 patch.
 		Patch []byte
@@ -138,7 +140,11 @@ func (a PointCanary) String() string {
 }
 
 func (a PatchRoute) String() string {
-	return fmt.Sprintf("patch %s %s to canary weight %d: %s", a.Kind, a.Name, a.Weight, a.Why)
+	match := ""
+	if a.Matches {
+		match = " and match"
+	}
+	return fmt.Sprintf("patch %s %s to canary weight %d%s: %s", a.Kind, a.Name, a.Weight, match, a.Why)
 }
 func (a StartRun) String() string  { return fmt.Sprintf("start AnalysisRun %s: %s", a.Name, a.Why) }
 func (a StopRun) String() string   { return fmt.Sprintf("stop AnalysisRun %s: %s", a.Name, a.Why) }

@@ -127,7 +127,7 @@ func (d *draft) cannotBegin() string {
 		return d.AnalysisProblem
 	case d.Stable.Role != string(v1alpha1.RoleStable):
 		return fmt.Sprintf("Service %s does not yet select %s=stable", d.Stable.Name, v1alpha1.LabelRole)
-	case !d.routesAtRest():
+	case d.reachable():
 		return "routes still refer to the canary Service"
 	}
 	for _, r := range d.Routes {
@@ -209,19 +209,19 @@ func (d *draft) stepWeight(i int32) int32 {
 func (d *draft) enterStep(i int32) {
 	a := d.s.Attempt
 	a.Step, a.StepName, a.StepSince = i, d.step(i).Name, d.nowPtr()
-	a.Weight = d.stepWeight(i)
+	a.Weight, a.Match = d.stepWeight(i), d.step(i).Match
 	a.MaxWeight = max(a.MaxWeight, a.Weight)
 	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt = nil, nil, d.nowPtr()
 	a.HeldSince, a.InconclusiveAt = nil, nil
 	a.Unproven = slices.DeleteFunc(a.Unproven, func(name string) bool { return name == a.StepName })
 	a.Approvals = slices.DeleteFunc(a.Approvals, func(p v1alpha1.StepApproval) bool { return p.Step == i })
-	if a.Weight > 0 && a.ExposedAt == nil {
+	if exposes(a) && a.ExposedAt == nil {
 		a.ExposedAt = d.nowPtr()
 	}
 	if d.growing() {
 		a.EndpointsAt = nil
 	}
-	d.tell("Normal", "StepEntered", fmt.Sprintf("attempt %d: step %s, weight %d of %d", a.Number, a.StepName, a.Weight, d.total()))
+	d.tell("Normal", "StepEntered", fmt.Sprintf("attempt %d: step %s, %s", a.Number, a.StepName, exposure{a.Weight, a.Match}.of(d.total())))
 }
 
 // nextStep leaves the current step. All traffic must be confirmed on the canary before the pods are switched.
@@ -240,7 +240,7 @@ func (d *draft) nextStep() {
 func (d *draft) enterStage(s v1alpha1.Stage) {
 	a := d.s.Attempt
 	a.Stage, a.StageSince = s, d.now()
-	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt = nil, nil, d.nowPtr()
+	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt, a.Match = nil, nil, d.nowPtr(), nil
 }
 
 func (d *draft) initial() {
@@ -289,7 +289,7 @@ func (d *draft) stepsEdited() bool {
 		d.enterStep(0)
 	case a.Step > declared, a.Step == declared && a.StepName != fullStep:
 		d.enterStep(d.lastStepWithin(a.Weight))
-	case a.StepName == fullStep && a.Step < declared, a.Weight != d.stepWeight(a.Step):
+	case a.StepName == fullStep && a.Step < declared, a.Weight != d.stepWeight(a.Step), !sameMatch(a.Match, d.step(a.Step).Match):
 		d.enterStep(a.Step)
 	default:
 		return false

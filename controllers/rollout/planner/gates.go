@@ -192,7 +192,7 @@ func (d *draft) providerPause() {
 // canaryLost is the verdict when too few endpoints of the revision are left for the traffic it gets (T3).
 func (d *draft) canaryLost() *v1alpha1.Verdict {
 	a := d.s.Attempt
-	if a.Stage == v1alpha1.StageBaking || a.ExposedAt == nil || d.replicas() == 0 || d.liveWeight() == 0 {
+	if a.Stage == v1alpha1.StageBaking || a.ExposedAt == nil || d.replicas() == 0 || !d.reachable() {
 		return nil
 	}
 	have, need := d.Canary.Endpoints[a.Revision], d.enough()
@@ -238,7 +238,7 @@ func (d *draft) gates() string {
 // owed is the evidence that a step still owes.
 func (d *draft) owed(step v1alpha1.Step) string {
 	a := d.s.Attempt
-	if d.Rollout.Spec.Analysis != nil && a.Weight > 0 {
+	if d.Rollout.Spec.Analysis != nil && exposes(a) {
 		if why := d.evidence(d.backgroundName(), *a.ConfirmedAt); why != "" {
 			return why
 		}

@@ -142,7 +142,7 @@ func (d *draft) intentChanged() bool {
 	if a == nil || b == nil {
 		return a != b
 	}
-	return a.Number != b.Number || a.Stage != b.Stage || a.Step != b.Step || a.Weight != b.Weight ||
+	return a.Number != b.Number || a.Stage != b.Stage || a.Step != b.Step || a.Weight != b.Weight || !sameMatch(a.Match, b.Match) ||
 		(a.Verdict == nil) != (b.Verdict == nil) || (a.ConfirmedAt == nil) != (b.ConfirmedAt == nil)
 }
 

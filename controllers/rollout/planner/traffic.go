@@ -8,20 +8,20 @@ import (
 	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
-// split is what a route should say at a weight; the canary is taken out of the route at weight 0.
-func (d *draft) split(weight int32) gatewayapi.Split {
+// split is what a route should say at an exposure; the canary is taken out of the route where nothing is exposed.
+func (d *draft) split(e exposure) gatewayapi.Split {
 	return gatewayapi.Split{Namespace: d.Rollout.Namespace, StableService: d.Stable.Name, CanaryService: d.Canary.Name,
-		Total: d.total(), Canary: weight, Present: weight > 0,
+		Total: d.total(), Canary: e.weight, Match: gatewayapi.MatchOf(e.match), Present: !e.none(),
 		Owner: d.Rollout.Namespace + "/" + d.Rollout.Name}
 }
 
-// splitOf is split for one route. A canary reference with weight on a route whose record is gone can only be ours: the
-// user's own must have had weight 0 before the attempt began.
-func (d *draft) splitOf(r Route, weight int32) gatewayapi.Split {
-	s := d.split(weight)
+// splitOf is split for one route. A canary reference on a route whose record is gone can only be ours where it has weight,
+// or stands beside rules that we inserted: the user's own must have had weight 0 before the attempt began.
+func (d *draft) splitOf(r Route, e exposure) gatewayapi.Split {
+	s := d.split(e)
 	if a := d.s.Attempt; a != nil && a.Stage != v1alpha1.StageInitial {
-		v := gatewayapi.Inspect(r.Object, d.split(0))
-		s.Ours = v.PreListed && v.MaxCanary > 0
+		v := gatewayapi.Inspect(r.Object, d.split(exposure{}))
+		s.Ours = v.PreListed && (v.MaxCanary > 0 || v.Matched)
 	}
 	return s
 }
@@ -42,10 +42,12 @@ func (d *draft) preflight() {
 			d.trafficProblem = fmt.Sprintf("%s %s does not exist", r.Kind, r.Name)
 			return
 		}
-		if v := gatewayapi.Inspect(r.Object, d.splitOf(r, d.total())); v.Problem != "" {
+		if v := gatewayapi.Inspect(r.Object, d.splitOf(r, exposure{weight: d.total()})); v.Problem != "" {
 			d.trafficProblem = fmt.Sprintf("%s %s: %s", r.Kind, r.Name, v.Problem)
 		} else if v.Managed == 0 {
 			d.trafficProblem = fmt.Sprintf("%s %s has no rule that refers to Service %s", r.Kind, r.Name, d.Stable.Name)
+		} else {
+			d.trafficProblem = d.preflightSteps(r)
 		}
 	}
 }
@@ -70,25 +72,16 @@ func (d *draft) liveWeight() int32 {
 	var w int32
 	for _, r := range d.Routes {
 		if r.Object != nil {
-			w = max(w, gatewayapi.Inspect(r.Object, d.split(d.total())).MaxCanary)
+			w = max(w, gatewayapi.Inspect(r.Object, d.split(exposure{weight: d.total()})).MaxCanary)
 		}
 	}
 	return w
 }
 
-func (d *draft) routesAtRest() bool {
-	for _, r := range d.Routes {
-		if r.Object != nil && gatewayapi.Inspect(r.Object, d.split(0)).MaxCanary > 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// confirmed says whether every route carries the wanted weight, was accepted, and has settled. A route that someone
+// confirmed says whether every route carries the wanted exposure, was accepted, and has settled. A route that someone
 // changed sets the clock back, so that evidence gathered meanwhile does not count (T10).
 func (d *draft) confirmed() bool {
-	a, want := d.s.Attempt, d.wantedWeight()
+	a, want := d.s.Attempt, d.wanted()
 	for _, r := range d.Routes {
 		if why := d.unready(r, want); why != "" {
 			d.block(why)
@@ -101,26 +94,26 @@ func (d *draft) confirmed() bool {
 	}
 	if a.ConfirmedAt == nil {
 		if !d.passed(*a.AcceptedAt, d.settle()) {
-			d.block(fmt.Sprintf("routes are accepted at weight %d; traffic settles until %s", want, clock(a.AcceptedAt.Add(d.settle()))))
+			d.block(fmt.Sprintf("routes are accepted at %s; traffic settles until %s", want, clock(a.AcceptedAt.Add(d.settle()))))
 			return false
 		}
-		a.ConfirmedAt, a.ConfirmedWeight = d.nowPtr(), want
+		a.ConfirmedAt, a.ConfirmedWeight = d.nowPtr(), want.weight
 	}
 	return true
 }
 
-// disturbed sets the clock back where a route does not carry the wanted weight, while something else is waited for.
+// disturbed sets the clock back where a route does not carry the wanted exposure, while something else is waited for.
 func (d *draft) disturbed() {
 	for _, r := range d.Routes {
-		d.unready(r, d.wantedWeight())
+		d.unready(r, d.wanted())
 	}
 }
 
-// unready says why a route does not carry a weight yet.
-func (d *draft) unready(r Route, want int32) string {
+// unready says why a route does not carry an exposure yet.
+func (d *draft) unready(r Route, want exposure) string {
 	a := d.s.Attempt
 	if r.Object == nil {
-		if want == 0 {
+		if want.none() {
 			return "" // nothing there that could send traffic
 		}
 		a.AcceptedAt, a.ConfirmedAt = nil, nil
@@ -132,7 +125,7 @@ func (d *draft) unready(r Route, want int32) string {
 				r.Kind, r.Name, gatewayapi.Attribution(r.Object), a.Number))
 		}
 		a.AcceptedAt, a.ConfirmedAt = nil, nil
-		return fmt.Sprintf("%s %s does not carry weight %d yet%s", r.Kind, r.Name, want, d.raiseTrouble(want))
+		return fmt.Sprintf("%s %s does not carry %s yet%s", r.Kind, r.Name, want, d.raiseTrouble(want))
 	}
 	if ok, why := gatewayapi.Programmed(r.Object); !ok {
 		if a.ConfirmedAt == nil {
@@ -143,8 +136,8 @@ func (d *draft) unready(r Route, want int32) string {
 	return ""
 }
 
-func (d *draft) raiseTrouble(want int32) string {
-	if want == 0 {
+func (d *draft) raiseTrouble(want exposure) string {
+	if want.none() {
 		return ""
 	}
 	if why := d.cannotRaise(); why != "" {
@@ -153,7 +146,7 @@ func (d *draft) raiseTrouble(want int32) string {
 	return ""
 }
 
-// cannotRaise says why no weight may go up now (T2, T3, T6).
+// cannotRaise says why no more requests may be sent to the canary now, by weight or by match (T2, T3, T6).
 func (d *draft) cannotRaise() string {
 	a := d.s.Attempt
 	have, need := d.Canary.Endpoints[a.Revision], d.canaryNeed()
@@ -181,9 +174,9 @@ func (d *draft) endpointsSettled() bool {
 	return since != nil && d.passed(*since, d.settle())
 }
 
-// routes plans the patches that bring every route to the wanted weight. Down always; up only where nothing forbids it.
+// routes plans the patches that bring every route to the wanted exposure. Down always; up only where nothing forbids it.
 func (d *draft) routes(why string) {
-	want := d.wantedWeight()
+	want := d.wanted()
 	for _, r := range d.Routes {
 		if r.Object == nil {
 			continue
@@ -192,22 +185,26 @@ func (d *draft) routes(why string) {
 	}
 }
 
-func (d *draft) route(r Route, want int32, why string) {
+func (d *draft) route(r Route, want exposure, why string) {
 	v := gatewayapi.Inspect(r.Object, d.splitOf(r, want))
-	if v.Matches || (want == 0 && !v.Traces && v.MaxCanary == 0) {
+	if v.Matches || (want.none() && !v.Traces && v.MaxCanary == 0) {
 		return
 	}
-	if v.MinCanary < want && d.cannotRaise() != "" {
-		if v.MaxCanary <= want {
+	raises := v.MinCanary < want.weight || v.CopyMissing
+	if raises && d.cannotRaise() != "" {
+		if v.MaxCanary <= want.weight && !v.CopyExtra {
 			return
 		}
-		want = v.MinCanary
+		want.weight, raises = min(want.weight, v.MinCanary), false
+		if v.CopyMissing {
+			want.match = nil
+		}
 	}
 	patch, err := gatewayapi.Patch(r.Object, d.splitOf(r, want))
 	if err != nil || patch == nil {
 		return // the problem stands in the preflight
 	}
-	d.do(PatchRoute{Kind: r.Kind, Name: r.Name, Weight: want, Raises: want > v.MinCanary, Patch: patch, Why: why})
+	d.do(PatchRoute{Kind: r.Kind, Name: r.Name, Weight: want.weight, Matches: want.match != nil, Raises: raises, Patch: patch, Why: why})
 }
 
 // canaryTarget is how many pods the attempt's revision should have.
@@ -218,7 +215,11 @@ func (d *draft) canaryTarget() int32 {
 	}
 	step := d.step(a.Step)
 	if step.Replicas == nil {
-		return traffic.CanaryReplicas(d.replicas(), a.Weight, d.total())
+		n := traffic.CanaryReplicas(d.replicas(), a.Weight, d.total())
+		if a.Match != nil && d.replicas() > 0 {
+			n = max(1, n)
+		}
+		return n
 	}
 	n := step.Replicas.IntVal
 	if step.Replicas.StrVal != "" {

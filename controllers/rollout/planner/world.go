@@ -170,7 +170,7 @@ func (d *draft) pointCanary() {
 	if d.Canary.Exists && d.Canary.Revision == a.Revision && d.Canary.PortsMatch {
 		return
 	}
-	if d.Canary.Exists && d.Canary.Revision != a.Revision && d.liveWeight() > 0 {
+	if d.Canary.Exists && d.Canary.Revision != a.Revision && d.reachable() {
 		return
 	}
 	d.do(PointCanary{Revision: a.Revision, Why: fmt.Sprintf("attempt %d", a.Number)})
@@ -213,7 +213,7 @@ func (d *draft) attemptSize(rs *ReplicaSet) (int32, string) {
 		return rs.Wanted, "" // until no traffic can reach it
 	}
 	want := d.canaryTarget()
-	if want < rs.Wanted && (a.ConfirmedAt == nil || d.liveWeight() > a.Weight) {
+	if want < rs.Wanted && (a.ConfirmedAt == nil || d.liveWeight() > a.Weight || a.Weight == 0 && a.Match == nil && d.reachable()) {
 		return rs.Wanted, "" // the lower weight is not confirmed yet
 	}
 	return want, fmt.Sprintf("attempt %d, stage %s", a.Number, a.Stage)
@@ -236,7 +236,7 @@ func (d *draft) wantRuns(wanted map[string]bool) {
 	a := d.s.Attempt
 	if d.Rollout.Spec.Analysis != nil {
 		wanted[d.backgroundName()] = true
-		exposed := a.Stage != v1alpha1.StageStepping || a.ConfirmedAt != nil && a.Weight > 0
+		exposed := a.Stage != v1alpha1.StageStepping || a.ConfirmedAt != nil && exposes(a)
 		if d.Runs[d.backgroundName()] == nil && exposed && d.AnalysisProblem == "" {
 			d.do(StartRun{Name: d.backgroundName(), Step: -1, Why: fmt.Sprintf("attempt %d is exposed", a.Number)})
 		}

@@ -66,6 +66,7 @@ func (r *renderer) header() string {
 		row("Attempt", r.attemptLine(a), Plain)
 		row("Step", r.stepLine(a), Plain)
 		row("Weight", weightLine(a), Plain)
+		row("Match", matchLine(a.Match), Plain)
 		row("Paused", actorLine(a.Pause), Warn)
 		row("Full", actorLine(a.Full), Plain)
 		row("Approved", actorLine(a.Approved), Good)
@@ -119,6 +120,13 @@ func (r *renderer) stepLine(a *Attempt) string {
 
 func weightLine(a *Attempt) string {
 	return fmt.Sprintf("%d wanted, %d confirmed, of %d", a.Weight, a.ConfirmedWeight, a.TotalWeight)
+}
+
+func matchLine(m *v1alpha1.Match) string {
+	if m == nil {
+		return ""
+	}
+	return "requests with " + m.String() + " go to the canary"
 }
 
 func actorLine(a *v1alpha1.Actor) string {

@@ -85,14 +85,16 @@ type Attempt struct {
 	StepName  string      `json:"stepName,omitempty"`
 	StartedAt metav1.Time `json:"startedAt"`
 	// Since is when the step, or else the stage, was entered.
-	Since           metav1.Time       `json:"since"`
-	Weight          int32             `json:"weight"`
-	ConfirmedWeight int32             `json:"confirmedWeight"`
-	TotalWeight     int32             `json:"totalWeight"`
-	Approved        *v1alpha1.Actor   `json:"approved,omitempty"`
-	Pause           *v1alpha1.Actor   `json:"pause,omitempty"`
-	Full            *v1alpha1.Actor   `json:"full,omitempty"`
-	Verdict         *v1alpha1.Verdict `json:"verdict,omitempty"`
+	Since           metav1.Time `json:"since"`
+	Weight          int32       `json:"weight"`
+	ConfirmedWeight int32       `json:"confirmedWeight"`
+	TotalWeight     int32       `json:"totalWeight"`
+	// Match is which requests are wanted on the canary whatever its weight; unset: none.
+	Match    *v1alpha1.Match   `json:"match,omitempty"`
+	Approved *v1alpha1.Actor   `json:"approved,omitempty"`
+	Pause    *v1alpha1.Actor   `json:"pause,omitempty"`
+	Full     *v1alpha1.Actor   `json:"full,omitempty"`
+	Verdict  *v1alpha1.Verdict `json:"verdict,omitempty"`
 }
 
 // Revision is one revision that has a ReplicaSet.
