@@ -7,7 +7,7 @@ import (
 )
 
 // strategyCount is how many strategies worlds choose from.
-const strategyCount = stepSetCount + 4
+const strategyCount = stepSetCount + 5
 
 // choose gives a configuration one of the strategies.
 func (c Config) choose(i int) Config {
@@ -22,6 +22,7 @@ func (c Config) choose(i int) Config {
 		{Hold: "20s"},
 		{PrePromotion: checks, PreviewReplicas: &one},
 		{PrePromotion: checks, Approval: v1alpha1.ApprovalRequired, Hold: "10s"},
+		{Hold: "20s", PreviewMatch: header("x-preview", "yes"), PreviewReplicas: &one},
 		{PostPromotion: checks, MaxHold: "1m", OnInconclusive: v1alpha1.InconclusiveRollback},
 	}[i-stepSetCount]
 	return c

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -115,6 +116,7 @@ func (x *executor) checkRoute(view planner.Observed, a planner.PatchRoute, was, 
 			x.violate("T3", "weight is raised to %d with %d of %d endpoints", most, have, need)
 		}
 	}
+	x.checkCopies(view, a, was, is)
 	if a, b := others(was), others(is); a != b {
 		x.violate("T9", "a patch changed what is not ours:\n%s\n%s", a, b)
 	}
@@ -133,6 +135,9 @@ func needed(view planner.Observed, at *v1alpha1.Attempt) int32 {
 func checkSums(w *World, o *unstructured.Unstructured) {
 	rules, _, _ := unstructured.NestedSlice(o.Object, "spec", "rules")
 	for i, rule := range rules {
+		if isCopy(rule.(map[string]any)) {
+			continue // a copy that sends what matches to the canary
+		}
 		refs, _ := rule.(map[string]any)["backendRefs"].([]any)
 		var sum int64
 		stable := false
@@ -169,7 +174,12 @@ func others(o *unstructured.Unstructured) string {
 		m["backendRefs"] = kept
 	}
 	spec := o.Object["spec"].(map[string]any)
-	spec["rules"] = rules
+	spec["rules"] = slices.DeleteFunc(rules, func(r any) bool {
+		m := r.(map[string]any)
+		refs, _ := m["backendRefs"].([]any)
+		name, _ := m["name"].(string)
+		return len(refs) == 0 && strings.HasPrefix(name, "belay-")
+	})
 	data, err := json.Marshal(spec)
 	if err != nil {
 		panic(err) // plain data
@@ -218,15 +228,17 @@ func (w *World) checkPlan(view planner.Observed, p planner.Plan) {
 	if is != nil && is.Verdict != nil && view.Rollout.DeletionTimestamp == nil {
 		for _, r := range view.Routes {
 			_, most := weights(r.Object)
+			most = reach(most, matched(r.Object))
 			if most > 0 && !slices.ContainsFunc(p.Actions, func(a planner.Action) bool {
 				patch, ok := a.(planner.PatchRoute)
-				return ok && patch.Name == r.Name && patch.Weight == 0
+				return ok && patch.Name == r.Name && patch.Weight == 0 && !patch.Matches
 			}) {
 				w.violate("T8", "route %s has weight %d under a verdict and is not taken back", r.Name, most)
 			}
 		}
 	}
 	if is != nil && is.Verdict == nil && is.ConfirmedAt != nil && (was == nil || was.ConfirmedAt == nil) {
+		w.checkConfirmedMatch(view, is)
 		for _, r := range view.Routes {
 			if least, most := weights(r.Object); is.Stage == v1alpha1.StageStepping && (least != is.Weight || most != is.Weight) {
 				w.violate("T11", "weight %d is confirmed while route %s carries %d to %d", is.Weight, r.Name, least, most)
@@ -402,7 +414,7 @@ func (x *executor) checkGates(view planner.Observed, was, is *v1alpha1.RolloutSt
 		x.violate("A1", "step %d is left without approval", a.Step)
 	}
 	var names []string
-	if x.cfg.Analysis && a.Weight > 0 {
+	if x.cfg.Analysis && (a.Weight > 0 || a.Match != nil) {
 		names = append(names, fmt.Sprintf("shop-%d", a.Number))
 	}
 	if step.Checks != nil {

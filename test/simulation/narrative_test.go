@@ -115,6 +115,8 @@ func TestNarratives(t *testing.T) {
 		"blue-green-bad":   {Config{BlueGreen: gated()}, badPreview},
 		"becomes-preview":  {Config{}, becomesBlueGreen},
 		"known-good":       {Config{Analysis: true}, knownGood},
+		"match":            {Config{Analysis: true, Foreign: true, Steps: matchSteps()}, dark},
+		"match-abort":      {Config{Steps: matchSteps()}, darkAbort},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := tell(test.cfg)

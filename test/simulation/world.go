@@ -295,7 +295,7 @@ func weighted(weight int32, s v1alpha1.Step) v1alpha1.Step {
 }
 
 // stepSetCount is how many step lists there are.
-const stepSetCount = 7
+const stepSetCount = 8
 
 // stepSets are the step lists that worlds choose from.
 func stepSets(i int) []v1alpha1.Step {
@@ -317,6 +317,9 @@ func stepSets(i int) []v1alpha1.Step {
 		return []v1alpha1.Step{weighted(20, v1alpha1.Step{MaxHold: "30s", OnInconclusive: v1alpha1.InconclusiveExtend}),
 			weighted(60, v1alpha1.Step{MaxHold: "5s", OnInconclusive: v1alpha1.InconclusiveProceed, Approval: v1alpha1.ApprovalRequired}),
 			weighted(100, v1alpha1.Step{Hold: "10s", MaxHold: "1m", OnInconclusive: v1alpha1.InconclusivePause})}
+	}
+	if i == 6 {
+		return matchSteps()
 	}
 	return []v1alpha1.Step{weighted(5, v1alpha1.Step{}), weighted(10, v1alpha1.Step{}), weighted(40, v1alpha1.Step{}), weighted(80, v1alpha1.Step{Approval: v1alpha1.ApprovalRequired})}
 }
