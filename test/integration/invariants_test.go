@@ -100,6 +100,9 @@ func (w *world) noRaise(ro *v1alpha1.Rollout, s *scene) string {
 		switch a.Stage {
 		case v1alpha1.StageStepping:
 			allowed = int64(a.Weight)
+			if a.Match != nil {
+				allowed = max(1, allowed) // the copies of rules have the canary alone, with weight 1
+			}
 		case v1alpha1.StageSwitching, v1alpha1.StageRetiring:
 			allowed = 100
 		}
