@@ -38,23 +38,35 @@ type Rollout struct {
 
 // RolloutSpec is what should run and how changes are brought out.
 //
-// +kubebuilder:validation:XValidation:rule="self.selector == oldSelf.selector",message="selector cannot be changed: make a new Rollout instead"
-// +kubebuilder:validation:XValidation:rule="!has(self.selector.matchLabels) || (has(self.template.metadata) && has(self.template.metadata.labels) && self.selector.matchLabels.all(k, k in self.template.metadata.labels && self.template.metadata.labels[k] == self.selector.matchLabels[k]))",message="template.metadata.labels must carry every label of selector.matchLabels"
+// +kubebuilder:validation:XValidation:rule="has(self.selector) == has(oldSelf.selector) && (!has(self.selector) || self.selector == oldSelf.selector)",message="selector cannot be changed: make a new Rollout instead"
+// +kubebuilder:validation:XValidation:rule="has(self.template) != has(self.workloadRef)",message="exactly one of template and workloadRef must be set"
+// +kubebuilder:validation:XValidation:rule="has(self.selector) != has(self.workloadRef)",message="selector goes with template; with workloadRef it is the Deployment's and must be left out"
+// +kubebuilder:validation:XValidation:rule="has(self.workloadRef) == has(oldSelf.workloadRef) && (!has(self.workloadRef) || self.workloadRef == oldSelf.workloadRef)",message="workloadRef cannot be added, changed or removed: `kubectl belay release` gives the pods back, then make a new Rollout"
+// +kubebuilder:validation:XValidation:rule="!has(self.workloadRef) || !has(self.onFailure) || !has(self.onFailure.revert)",message="onFailure.revert goes with template: what Git says of a Deployment cannot be compared with what the API server has made of it"
+// +kubebuilder:validation:XValidation:rule="!has(self.selector) || !has(self.template) || (has(self.template.metadata) && has(self.template.metadata.labels) && self.selector.matchLabels.all(k, k in self.template.metadata.labels && self.template.metadata.labels[k] == self.selector.matchLabels[k]))",message="template.metadata.labels must carry every label of selector.matchLabels"
 // +kubebuilder:validation:XValidation:rule="!has(self.strategy.canary) || self.strategy.canary.steps.all(s, !has(s.weight) || s.weight <= (has(self.traffic.totalWeight) ? self.traffic.totalWeight : 100))",message="strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"
 type RolloutSpec struct {
-	// replicas is how many pods serve at rest. Default 1. An HPA may target the Rollout.
+	// replicas is how many pods serve at rest. An HPA may target the Rollout. Default 1, which Belay writes down; with
+	// workloadRef, where unset: as many as the Deployment asks for, by hand or by an HPA that targets it.
 	// +optional
-	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10000
 	Replicas *int32 `json:"replicas,omitempty"`
-	// selector selects the pods of this Rollout; it cannot be changed. matchLabels only.
-	// +required
-	Selector Selector `json:"selector"`
-	// template is the pod template. Every change of it starts a numbered attempt.
-	// +required
-	Template corev1.PodTemplateSpec `json:"template"`
-	// minReadySeconds is how many seconds a pod must have been ready to count as available. Default 0.
+	// selector selects the pods of this Rollout; it cannot be changed. matchLabels only. With workloadRef it is the
+	// Deployment's, and left out here.
+	// +optional
+	Selector Selector `json:"selector,omitzero"`
+	// template is the pod template. Every change of it starts a numbered attempt. Exactly one of template and
+	// workloadRef is set.
+	// +optional
+	Template corev1.PodTemplateSpec `json:"template,omitzero"`
+	// workloadRef takes the pod template from a Deployment of this namespace, and its running pods with it: they change
+	// their owner, none is restarted. The Deployment is kept paused for as long as the Rollout exists, and gets the pods
+	// back when the Rollout is deleted.
+	// +optional
+	WorkloadRef *WorkloadReference `json:"workloadRef,omitempty"`
+	// minReadySeconds is how many seconds a pod must have been ready to count as available. Default 0; with workloadRef,
+	// the Deployment's.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=3600
@@ -93,6 +105,25 @@ type RolloutSpec struct {
 	// onFailure says what happens when an attempt fails. Default: roll back, write nothing to Git.
 	// +optional
 	OnFailure OnFailure `json:"onFailure,omitzero"`
+}
+
+// WorkloadReference names the Deployment whose template and pods a Rollout takes over.
+type WorkloadReference struct {
+	// apiVersion is apps/v1.
+	// +optional
+	// +kubebuilder:default=apps/v1
+	// +kubebuilder:validation:Enum=apps/v1
+	APIVersion string `json:"apiVersion,omitempty"`
+	// kind is Deployment.
+	// +optional
+	// +kubebuilder:default=Deployment
+	// +kubebuilder:validation:Enum=Deployment
+	Kind string `json:"kind,omitempty"`
+	// name of the Deployment.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
 }
 
 // RollbackWindow says which earlier stable revisions are gone back to without steps.

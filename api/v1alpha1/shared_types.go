@@ -75,6 +75,8 @@ const (
 	LabelSync = "belay.dev/sync"
 	// AnnotationCommit is on a Rollout that a Sync applied: the commit that last changed its rendered form.
 	AnnotationCommit = "belay.dev/commit"
+	// AnnotationRollout is on a Deployment whose pods a Rollout has taken over: the name of the Rollout.
+	AnnotationRollout = "belay.dev/rollout"
 	// AnnotationReconcile asks a Repository or Sync for a reconciliation at once; any new value counts.
 	AnnotationReconcile = "belay.dev/reconcile"
 	// FinalizerRestore keeps a Rollout until its routes and Services are as they were before.

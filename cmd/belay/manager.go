@@ -70,7 +70,7 @@ func cacheOptions(namespaces string) (cache.Options, error) {
 	selected := cache.ByObject{Label: labels.NewSelector().Add(*ours), Transform: cache.TransformStripManagedFields()}
 	slim := cache.ByObject{Transform: cache.TransformStripManagedFields()}
 	o := cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&corev1.Pod{}: selected, &appsv1.ReplicaSet{}: selected, &corev1.Service{}: slim, &discoveryv1.EndpointSlice{}: slim,
+		&corev1.Pod{}: selected, &appsv1.ReplicaSet{}: selected, &appsv1.Deployment{}: slim, &corev1.Service{}: slim, &discoveryv1.EndpointSlice{}: slim,
 	}}
 	for _, n := range strings.Split(namespaces, ",") {
 		if n = strings.TrimSpace(n); n != "" {

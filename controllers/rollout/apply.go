@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
@@ -77,7 +78,7 @@ func (w *work) applyToAnalysis(ctx context.Context, action planner.Action) error
 	case planner.Answer:
 		return w.answer(ctx, a)
 	}
-	return fmt.Errorf("unknown action %T", action)
+	return w.applyToWorkload(ctx, action)
 }
 
 // patch changes an object with a merge patch that fails if somebody else has changed it meanwhile.
@@ -91,27 +92,45 @@ func (w *work) setFinalizer(ctx context.Context, a planner.SetFinalizer) error {
 	return w.patch(ctx, w.rollout, func() {
 		if a.Present {
 			controllerutil.AddFinalizer(w.rollout, v1alpha1.FinalizerRestore)
+			w.defaultReplicas()
 		} else {
 			controllerutil.RemoveFinalizer(w.rollout, v1alpha1.FinalizerRestore)
 		}
 	})
 }
 
+// defaultReplicas writes down how many pods there are where nothing is said, for the scale subresource to have a number.
+func (w *work) defaultReplicas() {
+	if spec := &w.rollout.Spec; spec.Replicas == nil && spec.WorkloadRef == nil {
+		spec.Replicas = ptr.To[int32](1)
+	}
+}
+
 // createReplicaSet makes a ReplicaSet whose name follows from its content: a retry finds its own work.
 func (w *work) createReplicaSet(ctx context.Context, a planner.CreateReplicaSet) error {
-	ro := w.rollout
+	ro := w.observed.Rollout
 	own := map[string]string{v1alpha1.LabelRevision: a.Revision, v1alpha1.LabelRole: string(a.Role)}
+	// What tells the pods of a revision apart must not be Belay's where a Deployment may get the ReplicaSet: it has to be
+	// the label that the Deployment controller leaves out when it compares templates.
+	apart := v1alpha1.LabelRevision
+	if w.observed.Workload != nil {
+		apart = appsv1.DefaultDeploymentUniqueLabelKey
+		own[apart] = a.Revision
+	}
 	labels := merged(ro.Spec.Template.Labels, own)
 	rs := &appsv1.ReplicaSet{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ro.Namespace, Name: v1alpha1.RevisionName(ro.Name, a.Revision),
 			Labels: merged(labels, map[string]string{v1alpha1.LabelRollout: ro.Name})},
 		Spec: appsv1.ReplicaSetSpec{Replicas: &a.Replicas, MinReadySeconds: ro.Spec.MinReadySeconds,
-			Selector: &metav1.LabelSelector{MatchLabels: merged(ro.Spec.Selector.MatchLabels, map[string]string{v1alpha1.LabelRevision: a.Revision})},
+			Selector: &metav1.LabelSelector{MatchLabels: merged(ro.Spec.Selector.MatchLabels, map[string]string{apart: a.Revision})},
 			Template: *ro.Spec.Template.DeepCopy()},
 	}
 	rs.Spec.Template.Labels = labels
 	if err := controllerutil.SetControllerReference(ro, rs, w.Scheme); err != nil {
 		return fmt.Errorf("owning ReplicaSet %s: %w", rs.Name, err)
+	}
+	if d := w.deployment(); d != nil {
+		rs.OwnerReferences = w.owners(nil, d)
 	}
 	err := w.Client.Create(ctx, rs, client.FieldOwner(v1alpha1.FieldManager))
 	if !apierrors.IsAlreadyExists(err) {
@@ -146,8 +165,13 @@ func merged(ms ...map[string]string) map[string]string {
 }
 
 func (w *work) readReplicaSet(ctx context.Context, revision string) (*appsv1.ReplicaSet, error) {
-	rs := &appsv1.ReplicaSet{}
-	err := w.Client.Get(ctx, client.ObjectKey{Namespace: w.rollout.Namespace, Name: v1alpha1.RevisionName(w.rollout.Name, revision)}, rs)
+	rs, name := &appsv1.ReplicaSet{}, v1alpha1.RevisionName(w.rollout.Name, revision)
+	for _, known := range w.observed.ReplicaSets {
+		if known.Revision == revision {
+			name = known.Name // one that was taken over has another name
+		}
+	}
+	err := w.Client.Get(ctx, client.ObjectKey{Namespace: w.rollout.Namespace, Name: name}, rs)
 	if err != nil {
 		return nil, fmt.Errorf("reading ReplicaSet of revision %s: %w", revision, err)
 	}
@@ -186,7 +210,7 @@ func (w *work) setRole(ctx context.Context, a planner.SetRole) error {
 			return fmt.Errorf("labelling ReplicaSet %s: %w", rs.Name, err)
 		}
 	}
-	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q}}}`, v1alpha1.LabelRole, a.Role)
+	patch := fmt.Appendf(nil, `{"metadata":{"labels":{%q:%q,%q:%q}}}`, v1alpha1.LabelRevision, a.Revision, v1alpha1.LabelRole, a.Role)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(podsAtOnce)
 	for _, name := range a.Pods {
@@ -234,7 +258,7 @@ func (w *work) patchStable(ctx context.Context, add bool) error {
 }
 
 func (w *work) pointCanary(ctx context.Context, a planner.PointCanary) error {
-	selector := merged(w.rollout.Spec.Selector.MatchLabels)
+	selector := merged(w.observed.Rollout.Spec.Selector.MatchLabels)
 	if a.Revision != "" {
 		selector[v1alpha1.LabelRevision] = a.Revision
 	} else {

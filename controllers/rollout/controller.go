@@ -65,7 +65,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 		For(&v1alpha1.Rollout{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&appsv1.ReplicaSet{}).
 		Owns(&v1alpha1.AnalysisRun{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(rolloutOfPod)).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.rolloutOfPod)).
+		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesDeployment))).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesService))).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesSlice))).
 		Watches(route, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesRoute))).
@@ -109,8 +110,8 @@ func nextLook(now, next time.Time, soon bool) time.Duration {
 	return max(next.Sub(now), again)
 }
 
-// rolloutOfPod finds the Rollout by the name of the ReplicaSet that owns the pod: <rollout>-<revision>.
-func rolloutOfPod(_ context.Context, o client.Object) []reconcile.Request {
+// rolloutByName finds the Rollout by the name of the ReplicaSet that owns the pod: <rollout>-<revision>.
+func rolloutByName(o client.Object) []reconcile.Request {
 	revision := o.GetLabels()[v1alpha1.LabelRevision]
 	for _, owner := range o.GetOwnerReferences() {
 		if name, ok := strings.CutSuffix(owner.Name, "-"+revision); ok && owner.Kind == "ReplicaSet" && revision != "" {

@@ -27,11 +27,17 @@ import (
 // gather reads everything that the plan depends on. A read that failed is an error, never an empty list.
 func (r *Reconciler) gather(ctx context.Context, ro *v1alpha1.Rollout) (planner.Observed, error) {
 	o := planner.Observed{Now: r.Clock.Now(), Rollout: ro}
-	hash, err := revision.Hash(&ro.Spec.Template)
-	if err != nil {
-		return o, fmt.Errorf("hashing the template: %w", err)
+	if err := r.gatherWorkload(ctx, ro, &o); err != nil {
+		return o, err
 	}
-	o.Revision = hash
+	ro = o.Rollout
+	if o.Revision == "" {
+		hash, err := revision.Hash(&ro.Spec.Template)
+		if err != nil {
+			return o, fmt.Errorf("hashing the template: %w", err)
+		}
+		o.Revision = hash
+	}
 	pods, err := r.gatherPods(ctx, ro, &o)
 	if err != nil {
 		return o, err
@@ -60,12 +66,17 @@ func (r *Reconciler) gatherPods(ctx context.Context, ro *v1alpha1.Rollout, o *pl
 			continue
 		}
 		owned[rs.UID] = rs.Labels[v1alpha1.LabelRevision]
-		o.ReplicaSets = append(o.ReplicaSets, viewReplicaSet(rs))
+		v := viewReplicaSet(rs)
+		v.Linked = o.Workload == nil || linked(rs, o.Workload.Object)
+		o.ReplicaSets = append(o.ReplicaSets, v)
 	}
 	slices.SortFunc(o.ReplicaSets, func(a, b planner.ReplicaSet) int { return strings.Compare(a.Name, b.Name) })
 	var pods corev1.PodList
 	if err := r.Client.List(ctx, &pods, client.InNamespace(ro.Namespace), client.MatchingLabels(ro.Spec.Selector.MatchLabels), client.HasLabels{v1alpha1.LabelRevision}); err != nil {
 		return nil, fmt.Errorf("listing pods: %w", err)
+	}
+	if err := r.unlabelledPods(ctx, o, &pods); err != nil {
+		return nil, err
 	}
 	revisions := map[string]string{}
 	for i := range pods.Items {
@@ -105,6 +116,9 @@ func viewReplicaSet(rs *appsv1.ReplicaSet) planner.ReplicaSet {
 
 func viewPod(p *corev1.Pod, rev string) planner.Pod {
 	v := planner.Pod{Name: p.Name, Revision: rev, UID: p.UID, Role: v1alpha1.Role(p.Labels[v1alpha1.LabelRole]), Created: p.CreationTimestamp.Time}
+	if p.Labels[v1alpha1.LabelRevision] != rev {
+		v.Role = "" // it was taken over; both labels are missing
+	}
 	for _, s := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		v.Restarts = max(v.Restarts, s.RestartCount)
 		if w := s.State.Waiting; w != nil && (v.Waiting == "" || w.Reason == "CrashLoopBackOff") {

@@ -6,6 +6,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -39,6 +40,13 @@ type reading struct {
 
 func around(r *v1alpha1.Rollout) []reading {
 	own := []client.ListOption{client.InNamespace(r.Namespace), client.MatchingLabels(r.Spec.Selector.MatchLabels)}
+	if r.Spec.WorkloadRef != nil { // the selector is the Deployment's; pods that are not the Rollout's have no revision
+		selector, err := labels.Parse(r.Status.Selector)
+		if err != nil || r.Status.Selector == "" {
+			selector = labels.Nothing()
+		}
+		own = []client.ListOption{client.InNamespace(r.Namespace), client.MatchingLabelsSelector{Selector: selector}, client.HasLabels{v1alpha1.LabelRevision}}
+	}
 	return []reading{
 		{"ReplicaSets", func() client.ObjectList { return &appsv1.ReplicaSetList{} }, own},
 		{"Pods", func() client.ObjectList { return &corev1.PodList{} }, own},

@@ -75,6 +75,13 @@ func rows() []row {
 	out := []row{
 		{kind: "Rollout", name: "long name", patch: `{metadata: {name: ` + longName[:53] + `}}`, field: "", rule: "metadata.name must have at most 52 characters: ReplicaSets are named <name>-<revision>"},
 		{kind: "Rollout", name: "selector changed", update: true, patch: `{spec: {selector: {matchLabels: {app: b}}, template: {metadata: {labels: {app: b}}}}}`, field: "spec", rule: "selector cannot be changed: make a new Rollout instead"},
+		{kind: "Rollout", name: "template and workloadRef", patch: `{spec: {selector: null, workloadRef: {name: d}, onFailure: null}}`, field: "spec", rule: "exactly one of template and workloadRef must be set"},
+		{kind: "Rollout", name: "neither template nor workloadRef", patch: `{spec: {template: null}}`, field: "spec", rule: "exactly one of template and workloadRef must be set"},
+		{kind: "Rollout", name: "selector with workloadRef", patch: `{spec: {template: null, workloadRef: {name: d}, onFailure: null}}`, field: "spec", rule: "selector goes with template; with workloadRef it is the Deployment's and must be left out"},
+		{kind: "Rollout", name: "no selector with template", patch: `{spec: {selector: null}}`, field: "spec", rule: "selector goes with template; with workloadRef it is the Deployment's and must be left out"},
+		{kind: "Rollout", name: "revert with workloadRef", patch: `{spec: {template: null, selector: null, workloadRef: {name: d}}}`, field: "spec", rule: "onFailure.revert goes with template: what Git says of a Deployment cannot be compared with what the API server has made of it"},
+		{kind: "Rollout", name: "workloadRef set later", update: true, patch: `{spec: {template: null, selector: null, workloadRef: {name: d}, onFailure: null}}`, field: "spec", rule: "workloadRef cannot be added, changed or removed: `kubectl belay release` gives the pods back, then make a new Rollout"},
+		{kind: "Rollout", name: "workloadRef of another kind", patch: `{spec: {template: null, selector: null, workloadRef: {kind: StatefulSet, name: d}, onFailure: null}}`, field: "spec.workloadRef.kind"},
 		{kind: "Rollout", name: "routes changed in an attempt", update: true, patch: `{spec: {traffic: {routes: [{kind: HTTPRoute, name: b}]}}}`,
 			status: `{status: {attempts: 2, attempt: {number: 2, revision: x, stage: Stepping, stageSince: "2026-03-01T12:00:00Z", startedAt: "2026-03-01T12:00:00Z"}}}`, field: "",
 			rule: "spec.traffic: Services, routes and totalWeight cannot be changed while an attempt is under way: wait for its end, or abort it"},

@@ -39,6 +39,9 @@ func (b *bundle) checkRollout(r typed[v1alpha1.Rollout]) []Finding {
 func checkPodTemplate(r typed[v1alpha1.Rollout]) []Finding {
 	const path = "spec.template.spec"
 	var out []Finding
+	if r.v.Spec.WorkloadRef != nil {
+		return nil // the API server checks the template of a Deployment
+	}
 	pod := &r.v.Spec.Template.Spec
 	if len(pod.Containers) == 0 {
 		out = append(out, r.errorf(path+".containers", "give it at least one, with name and image", "a pod needs a container"))
@@ -170,7 +173,7 @@ func (b *bundle) checkServices(r typed[v1alpha1.Rollout]) []Finding {
 			}
 		case key == v1alpha1.LabelRevision:
 			out = append(out, s.errorf(at, "take it out", "the stable Service must not select a revision: it would be empty after the next promotion"))
-		case !there || have != value:
+		case r.v.Spec.WorkloadRef == nil && (!there || have != value):
 			out = append(out, s.errorf(at, "select a label of spec.template.metadata.labels", "no pod of Rollout %s has the label %s=%s", r.object.GetName(), key, value))
 		}
 	}

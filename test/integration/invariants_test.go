@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -137,14 +138,13 @@ func (w *world) stableWhole(ro *v1alpha1.Rollout, s *scene) string {
 	if ro.Status.Stable == nil || ro.DeletionTimestamp != nil {
 		return ""
 	}
-	name := v1alpha1.RevisionName(app, ro.Status.Stable.Revision)
 	for _, rs := range s.sets.Items {
-		if rs.Name != name {
+		if rs.Labels[v1alpha1.LabelRevision] != ro.Status.Stable.Revision || !metav1.IsControlledBy(&rs, ro) {
 			continue
 		}
-		have, before := *rs.Spec.Replicas, w.watch.seen[name]
-		w.watch.seen[name] = have
-		if have < before && have < *ro.Spec.Replicas {
+		have, before := *rs.Spec.Replicas, w.watch.seen[rs.Name]
+		w.watch.seen[rs.Name] = have
+		if have < before && (ro.Spec.Replicas == nil || have < *ro.Spec.Replicas) {
 			return "T5: the stable ReplicaSet was scaled down"
 		}
 		return ""

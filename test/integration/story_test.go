@@ -17,7 +17,11 @@ func (w *world) idle() {
 	}
 	// Rollout, ReplicaSets, pods, two Services and their EndpointSlices, route, runs, template, Decisions.
 	most := 11
-	for _, s := range w.get().Spec.Steps() {
+	ro := w.get()
+	if ro.Spec.WorkloadRef != nil {
+		most += 2 // the Deployment, and whether another Rollout names it
+	}
+	for _, s := range ro.Spec.Steps() {
 		if s.Checks != nil {
 			most += len(s.Checks.Templates)
 		}

@@ -85,6 +85,29 @@ type (
 		UID  types.UID
 		Why  string
 	}
+	// HoldDeployment pauses the Deployment of workloadRef and writes the Rollout's name on it.
+	HoldDeployment struct{ Why string }
+	// AdoptReplicaSet makes the Rollout the controller of a ReplicaSet, with the labels of its revision, and leaves the
+	// Deployment a second owner of it.
+	AdoptReplicaSet struct {
+		Name, Revision string
+		Role           v1alpha1.Role
+		Why            string
+	}
+	// DeleteStray removes a ReplicaSet that the Deployment made beside those of the Rollout.
+	DeleteStray struct{ Name, Why string }
+	// SizeDeployment sets the replicas of the Deployment.
+	SizeDeployment struct {
+		From, To int32
+		Why      string
+	}
+	// ReturnReplicaSet makes the Deployment the controller of a ReplicaSet, and takes Belay's labels off its template.
+	ReturnReplicaSet struct{ Name, Why string }
+	// FreeDeployment takes the Rollout's name off the Deployment, and the pause where Resume is set.
+	FreeDeployment struct {
+		Resume bool
+		Why    string
+	}
 	// Answer writes the result of a Decision.
 	Answer struct {
 		Decision string
@@ -106,6 +129,12 @@ func (StartRun) action()         {}
 func (StopRun) action()          {}
 func (DeleteRun) action()        {}
 func (EvictPod) action()         {}
+func (HoldDeployment) action()   {}
+func (AdoptReplicaSet) action()  {}
+func (DeleteStray) action()      {}
+func (SizeDeployment) action()   {}
+func (ReturnReplicaSet) action() {}
+func (FreeDeployment) action()   {}
 func (Answer) action()           {}
 
 func (a SetFinalizer) String() string {
@@ -146,10 +175,29 @@ func (a PatchRoute) String() string {
 	}
 	return fmt.Sprintf("patch %s %s to canary weight %d%s: %s", a.Kind, a.Name, a.Weight, match, a.Why)
 }
-func (a StartRun) String() string  { return fmt.Sprintf("start AnalysisRun %s: %s", a.Name, a.Why) }
-func (a StopRun) String() string   { return fmt.Sprintf("stop AnalysisRun %s: %s", a.Name, a.Why) }
-func (a DeleteRun) String() string { return fmt.Sprintf("delete AnalysisRun %s: %s", a.Name, a.Why) }
-func (a EvictPod) String() string  { return fmt.Sprintf("evict pod %s: %s", a.Name, a.Why) }
+func (a StartRun) String() string       { return fmt.Sprintf("start AnalysisRun %s: %s", a.Name, a.Why) }
+func (a StopRun) String() string        { return fmt.Sprintf("stop AnalysisRun %s: %s", a.Name, a.Why) }
+func (a DeleteRun) String() string      { return fmt.Sprintf("delete AnalysisRun %s: %s", a.Name, a.Why) }
+func (a EvictPod) String() string       { return fmt.Sprintf("evict pod %s: %s", a.Name, a.Why) }
+func (a HoldDeployment) String() string { return "pause the Deployment: " + a.Why }
+func (a AdoptReplicaSet) String() string {
+	return fmt.Sprintf("take over ReplicaSet %s as %s %s: %s", a.Name, a.Role, a.Revision, a.Why)
+}
+func (a DeleteStray) String() string {
+	return fmt.Sprintf("delete stray ReplicaSet %s: %s", a.Name, a.Why)
+}
+func (a SizeDeployment) String() string {
+	return fmt.Sprintf("set replicas of the Deployment from %d to %d: %s", a.From, a.To, a.Why)
+}
+func (a ReturnReplicaSet) String() string {
+	return fmt.Sprintf("give ReplicaSet %s back: %s", a.Name, a.Why)
+}
+func (a FreeDeployment) String() string {
+	if a.Resume {
+		return "resume the Deployment: " + a.Why
+	}
+	return "let the Deployment go, paused: " + a.Why
+}
 func (a Answer) String() string {
 	return fmt.Sprintf("answer Decision %s: %s (%s)", a.Decision, a.Result, a.Message)
 }

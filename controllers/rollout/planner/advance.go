@@ -119,6 +119,9 @@ func (d *draft) cannotBegin() string {
 	switch {
 	case d.Rollout.Spec.Paused:
 		return "spec.paused is true"
+	case d.workloadTrouble() != "":
+		d.stalled = "WorkloadNotUsable"
+		return d.workloadTrouble()
 	case d.replicas() == 0:
 		return "spec.replicas is 0: a new revision is tried once there are pods to compare it with"
 	case d.trafficProblem != "":

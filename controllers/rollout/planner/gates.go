@@ -295,7 +295,7 @@ func (d *draft) paused() string {
 	case d.Rollout.Spec.Paused:
 		return "spec.paused is true"
 	}
-	return ""
+	return d.workloadTrouble()
 }
 
 // evidence says what a run still owes: every metric that decides must have passed on a measurement taken since the

@@ -13,8 +13,11 @@ import (
 type Observed struct {
 	// Now is the time of the plan.
 	Now time.Time
-	// Rollout as the API server has it; Plan does not change it.
+	// Rollout as the API server has it; Plan does not change it. With workloadRef, template, selector, minReadySeconds and
+	// replicas are filled in from the Deployment.
 	Rollout *v1alpha1.Rollout
+	// Workload is the Deployment of workloadRef; nil where there is no workloadRef.
+	Workload *Workload
 	// Revision is the hash of the Rollout's template.
 	Revision string
 	// ReplicaSets that the Rollout owns.
@@ -41,6 +44,8 @@ type ReplicaSet struct {
 	// Wanted is spec.replicas; the others are counts from the status.
 	Wanted, Current, Ready, Available int32
 	Created                           time.Time
+	// Linked: the Deployment of workloadRef is named as an owner beside the Rollout, and gets the pods if the Rollout is gone.
+	Linked bool
 	// Problem is the message of the condition ReplicaFailure, where it is True.
 	Problem string
 }

@@ -60,15 +60,21 @@ func Make(o Observed) Plan {
 		d.plan.Status = *d.s
 		return d.plan
 	}
-	if !slices.Contains(o.Rollout.Finalizers, v1alpha1.FinalizerRestore) {
+	if !slices.Contains(o.Rollout.Finalizers, v1alpha1.FinalizerRestore) || o.Rollout.Spec.Replicas == nil && o.Workload == nil {
 		d.do(SetFinalizer{Present: true, Why: "routes must be restored before the Rollout goes"})
 	}
 	d.preflight()
+	if d.adopt() {
+		d.report()
+		d.plan.Status = *d.s
+		return d.plan
+	}
 	d.decide()
 	d.advance()
 	d.plan.Store = d.intentChanged()
 	d.plan.Urgent = d.s.Attempt != nil && d.s.Attempt.Stage == v1alpha1.StageWithdrawing
 	d.world()
+	d.hold()
 	d.restart()
 	d.report()
 	d.plan.Status = *d.s

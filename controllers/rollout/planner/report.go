@@ -44,6 +44,10 @@ func (d *draft) restTrouble() string {
 	if d.s.Stable == nil {
 		return ""
 	}
+	if why := d.workloadTrouble(); why != "" {
+		d.stalled = "WorkloadNotUsable"
+		return why
+	}
 	if have := d.available(d.s.Stable.Revision); have < d.replicas() {
 		return fmt.Sprintf("%d of %d stable pods are available", have, d.replicas())
 	}

@@ -137,6 +137,9 @@ func (d *draft) ensureStableRole() {
 			return
 		}
 	}
+	if !d.witnessed(rs.Revision) {
+		return
+	}
 	d.do(AddStableRole{Why: "canary pods must not join it"})
 }
 
@@ -321,6 +324,10 @@ func (d *draft) release() {
 	}
 	if d.Stable.RoleAdded {
 		d.do(RemoveStableRole{Why: "the Rollout is being deleted"})
+	}
+	if !d.giveBack() {
+		d.s.BlockedBy = d.blocked
+		return
 	}
 	d.do(SetFinalizer{Why: "routes and Services are as they were before"})
 }

@@ -31,7 +31,7 @@ func Build(o Objects) View {
 	v := View{
 		APIVersion: APIVersion, Kind: KindRollout, Namespace: r.Namespace, Name: r.Name,
 		Health: HealthOf(r), Phase: r.Status.Phase, Observed: observed(r), BlockedBy: r.Status.BlockedBy, Paused: r.Spec.Paused,
-		Replicas: Replicas{Desired: desired(r.Spec.Replicas), Current: r.Status.Replicas, Updated: r.Status.UpdatedReplicas,
+		Replicas: Replicas{Desired: asked(r), Current: r.Status.Replicas, Updated: r.Status.UpdatedReplicas,
 			Ready: r.Status.ReadyReplicas, Available: r.Status.AvailableReplicas},
 		Stable: r.Status.Stable, Previous: r.Status.Previous, Revert: r.Status.Revert, Quarantine: r.Status.Quarantine,
 		Conditions: r.Status.Conditions, Unread: o.Unread, Created: r.CreationTimestamp,
@@ -80,7 +80,7 @@ func overdue(r *v1alpha1.Rollout) bool {
 
 // quarantined says whether the spec asks for a revision that failed.
 func quarantined(r *v1alpha1.Rollout) bool {
-	if len(r.Status.Quarantine) == 0 {
+	if len(r.Status.Quarantine) == 0 || r.Spec.WorkloadRef != nil { // condition Stalled tells it where the template is a Deployment's
 		return false
 	}
 	wanted, err := revision.Hash(&r.Spec.Template)
@@ -92,6 +92,14 @@ func observed(r *v1alpha1.Rollout) bool { return r.Status.ObservedGeneration >= 
 func isTrue(r *v1alpha1.Rollout, condition string) bool {
 	c := v1alpha1.FindCondition(r.Status.Conditions, condition)
 	return c != nil && c.Status == metav1.ConditionTrue
+}
+
+// asked is how many pods are wanted; with workloadRef and no number of its own, what runs is what the Deployment asked for.
+func asked(r *v1alpha1.Rollout) int32 {
+	if r.Spec.WorkloadRef != nil && r.Spec.Replicas == nil {
+		return r.Status.Replicas
+	}
+	return desired(r.Spec.Replicas)
 }
 
 func desired(replicas *int32) int32 {
