@@ -62,6 +62,11 @@ generate: ## write deepcopy functions, CRDs and reference pages
 	$(BIN)/crdgen config/crd
 	$(BIN)/refdoc config/crd docs/reference
 
+.PHONY: bench-verdicts
+SEEDS ?= 1000
+bench-verdicts: ## how verdicts do, against other rules: writes the tables of docs/verdicts.md (1,000 seeds: about 20 minutes)
+	go run ./test/verdicts/bench -seeds $(SEEDS)
+
 .PHONY: lint
 lint: ## golangci-lint with depguard and the Kubernetes API linter (.golangci.yml)
 	cd internal/tools/lint && go build -o $(BIN)/golangci-lint sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter

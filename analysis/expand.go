@@ -122,6 +122,32 @@ func Expand(query string, vars Variables) (string, error) {
 	return out.String(), nil
 }
 
+var placeholder = regexp.MustCompile(`\{\{\s*([^{}]*?)\s*\}\}`)
+
+// ExpandRegexp puts the values of vars into the placeholders of a regular expression, quoted: they match themselves alone.
+func ExpandRegexp(text string, vars Variables) (string, error) {
+	var problem error
+	out := placeholder.ReplaceAllStringFunc(text, func(match string) string {
+		name := placeholder.FindStringSubmatch(match)[1]
+		value, err := valueOf(name, vars)
+		if err != nil {
+			problem = err
+			return ""
+		}
+		if name == "canary.pods" || name == "stable.pods" { // an expression already
+			return "(?:" + value + ")"
+		}
+		return regexp.QuoteMeta(value)
+	})
+	if problem != nil {
+		return "", problem
+	}
+	if _, err := regexp.Compile(out); err != nil {
+		return "", errors.New("it is no regular expression")
+	}
+	return out, nil
+}
+
 func valueOf(name string, vars Variables) (string, error) {
 	if arg, isArg := strings.CutPrefix(name, argsPrefix); isArg {
 		if value, ok := vars.Args[arg]; ok {

@@ -35,7 +35,7 @@ func subject(metric v1alpha1.Metric) string {
 }
 
 func errorMessage(s v1alpha1.MetricStatus, metric v1alpha1.Metric, m v1alpha1.Measurement) string {
-	limit := providerErrorLimit(metric.Threshold)
+	limit := errorLimit(metric)
 	effect := ""
 	switch s.Verdict {
 	case v1alpha1.VerdictFail:

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/belay-delivery/belay/analysis/compare"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
@@ -40,11 +41,19 @@ type Outcome struct {
 	Err    error
 	// Reason is the condition reason for Err; empty means ReasonProviderError.
 	Reason string
+	// Comparison is what the engine says of a compare metric; nil where there is no block yet.
+	Comparison *compare.Report
+	// StepSince is when the step began that the comparison speaks of; Dwelt says that it has lasted long enough.
+	StepSince time.Time
+	Dwelt     bool
 }
 
 // Observe takes one outcome into a metric's status. The result shares no memory with status. A metric that is measured
 // no more (it failed, or it passed for good) does not change.
 func Observe(status v1alpha1.MetricStatus, metric v1alpha1.Metric, o Outcome) v1alpha1.MetricStatus {
+	if metric.Compare != nil {
+		return ObserveComparison(status, metric, o)
+	}
 	s := *status.DeepCopy()
 	s.Name, s.Mode = metric.Name, modeOf(metric)
 	if Done(s, metric) {
@@ -79,7 +88,7 @@ func passedForGood(status v1alpha1.MetricStatus, metric v1alpha1.Metric) bool {
 // metric that was never measured is due at once, as is one whose next time is further off than any wait is long (a
 // clock that was set back).
 func Due(status v1alpha1.MetricStatus, metric v1alpha1.Metric, now time.Time) (bool, time.Time) {
-	if Done(status, metric) {
+	if Done(status, metric) || metric.Compare != nil { // compare metrics are judged together, block by block
 		return false, time.Time{}
 	}
 	if status.NextAt == nil {
@@ -173,15 +182,8 @@ func verdictOf(s v1alpha1.MetricStatus, metric v1alpha1.Metric) v1alpha1.RunVerd
 	if n := metric.Threshold.ConsecutiveFailureLimit; n > 0 && s.ConsecutiveFailed >= n {
 		return v1alpha1.VerdictFail
 	}
-	if s.ConsecutiveErrors > providerErrorLimit(metric.Threshold) {
-		switch metric.OnProviderError {
-		case v1alpha1.ProviderErrorRollback:
-			return v1alpha1.VerdictFail
-		case v1alpha1.ProviderErrorPause:
-			return v1alpha1.VerdictPause
-		default:
-			return v1alpha1.VerdictHold
-		}
+	if v := erring(s, metric); v != "" {
+		return v
 	}
 	if s.ConsecutiveFailed == 0 && s.Passed >= max(metric.Threshold.Count, 1) {
 		return v1alpha1.VerdictPass

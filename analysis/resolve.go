@@ -73,20 +73,37 @@ func mergeMetrics(templates []v1alpha1.AnalysisTemplate) ([]v1alpha1.Metric, err
 
 // checkQuery refuses placeholders that can never be expanded, before anything is rolled out.
 func checkQuery(t v1alpha1.AnalysisTemplate, m v1alpha1.Metric) error {
-	parts, err := parseQuery(m.Threshold.Prometheus.Query)
-	if err != nil {
-		return fmt.Errorf("AnalysisTemplate %q, metric %q: %w", t.Name, m.Name, err)
-	}
-	for _, p := range parts {
-		if p.name == "" {
-			continue
+	for _, text := range texts(m) {
+		names, err := placeholders(text)
+		if err != nil {
+			return fmt.Errorf("AnalysisTemplate %q, metric %q: %w", t.Name, m.Name, err)
 		}
-		if arg, isArg := strings.CutPrefix(p.name, argsPrefix); isArg && declares(t, arg) || isBuiltIn(p.name) {
-			continue
+		for _, name := range names {
+			if arg, isArg := strings.CutPrefix(name, argsPrefix); isArg && declares(t, arg) || isBuiltIn(name) {
+				continue
+			}
+			return fmt.Errorf("AnalysisTemplate %q, metric %q: %w", t.Name, m.Name, unknownPlaceholder(name, argNames(t.Spec.Args)))
 		}
-		return fmt.Errorf("AnalysisTemplate %q, metric %q: %w", t.Name, m.Name, unknownPlaceholder(p.name, argNames(t.Spec.Args)))
 	}
 	return nil
+}
+
+// placeholders of a text, by name.
+func placeholders(t text) ([]string, error) {
+	var names []string
+	if t.expression {
+		for _, match := range placeholder.FindAllStringSubmatch(t.value, -1) {
+			names = append(names, match[1])
+		}
+		return names, nil
+	}
+	parts, err := parseQuery(t.value)
+	for _, p := range parts {
+		if p.name != "" {
+			names = append(names, p.name)
+		}
+	}
+	return names, err
 }
 
 func resolveArgs(templates []v1alpha1.AnalysisTemplate, given []v1alpha1.Argument) ([]v1alpha1.Argument, error) {

@@ -48,7 +48,10 @@ type Client struct {
 	close   func()
 }
 
-var _ Querier = (*Client)(nil)
+var (
+	_ Querier = (*Client)(nil)
+	_ Sampler = (*Client)(nil)
+)
 
 // New makes a Client. It asks nothing yet. The error is an *AddressError or a *CredentialsError.
 func New(cfg Config) (*Client, error) {
@@ -177,14 +180,15 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		_ = resp.Body.Close()
 		return nil, fmt.Errorf("it answers with a redirect (%d), which is not followed: give the address that it leads to", resp.StatusCode)
 	}
-	resp.Body = &boundedBody{ReadCloser: resp.Body, left: maxAnswer}
+	limit := limitOf(req.Context())
+	resp.Body = &boundedBody{ReadCloser: resp.Body, left: limit, limit: limit}
 	return resp, nil
 }
 
 // boundedBody fails when more than it allows is read.
 type boundedBody struct {
 	io.ReadCloser
-	left int64
+	left, limit int64
 }
 
 // Read implements io.Reader.
@@ -195,7 +199,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.left -= int64(n)
 	if b.left < 0 {
-		return 0, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
+		return 0, fmt.Errorf("the answer is larger than %d bytes", b.limit)
 	}
 	return n, err
 }

@@ -38,6 +38,9 @@ type AnalysisTemplateSpec struct {
 }
 
 // Metric is one thing that is measured and judged.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.compare) != has(self.threshold)",message="exactly one of compare and threshold must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.compare) || !has(self.onNoData) || self.onNoData == 'Wait'",message="onNoData of a compare metric is Wait: without data nothing is concluded"
 type Metric struct {
 	// name of the metric.
 	// +required
@@ -45,9 +48,12 @@ type Metric struct {
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name"`
+	// compare judges the canary against stable.
+	// +optional
+	Compare *Compare `json:"compare,omitempty"`
 	// threshold judges a scalar query against bounds.
-	// +required
-	Threshold Threshold `json:"threshold"`
+	// +optional
+	Threshold Threshold `json:"threshold,omitzero"`
 	// mode DryRun measures and reports but never decides. Default Enforce.
 	// +optional
 	// +kubebuilder:default=Enforce
@@ -221,6 +227,11 @@ type AnalysisRunSpec struct {
 	// arms tell which pods are compared; unset on a run of one's own.
 	// +optional
 	Arms *Arms `json:"arms,omitempty"`
+	// steps whose traffic was confirmed, in order: compare metrics prove each of them anew. The last one is the current one.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	Steps []RunStep `json:"steps,omitempty"`
 	// state Stopped ends the measuring for good; what was not decided then stays undecided. Default Running.
 	// +optional
 	// +kubebuilder:default=Running
@@ -351,6 +362,9 @@ type MetricStatus struct {
 	// nextAt is when the next measurement is due; unset when the metric is measured no more.
 	// +optional
 	NextAt *metav1.Time `json:"nextAt,omitempty"`
+	// comparison is what is known of a compare metric. It is written when the verdict changes, and at most once a minute.
+	// +optional
+	Comparison *Comparison `json:"comparison,omitempty"`
 	// recent holds the last measurements, newest first.
 	// +optional
 	// +listType=atomic

@@ -43,7 +43,8 @@ type Reconciler struct {
 	// Clock tells the time. Default: the real one.
 	Clock clock.PassiveClock
 	// NewQuerier gives the means to ask a server. Default: a prometheus.Pool.
-	NewQuerier func(prometheus.Config) (prometheus.Querier, error)
+	NewQuerier  func(prometheus.Config) (prometheus.Querier, error)
+	comparisons comparisons
 	// DefaultAddress is the server of metrics without an address; it is asked without credentials. Empty: there is none.
 	DefaultAddress string
 }
@@ -84,6 +85,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, opts controller.Options)
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	run := &v1alpha1.AnalysisRun{}
 	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
+		r.comparisons.sweep(req.NamespacedName)
 		return ctrl.Result{}, wrap(client.IgnoreNotFound(err), "reading AnalysisRun")
 	}
 	if !run.DeletionTimestamp.IsZero() {
@@ -95,6 +97,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	outcomes := r.ask(ctx, questions)
+	if err := r.addComparisons(ctx, run, outcomes); err != nil {
+		return ctrl.Result{}, err
+	}
 	if err := ctx.Err(); err != nil { // we are being stopped: what was cut short says nothing about the provider
 		return ctrl.Result{}, wrap(err, "measuring AnalysisRun")
 	}
@@ -109,6 +114,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *Reconciler) nextLook(run *v1alpha1.AnalysisRun) ctrl.Result {
 	now := r.Clock.Now()
 	next := analysis.PlanRun(run, now).Next
+	if at := r.nextComparison(run, now); next.IsZero() || !at.IsZero() && at.Before(next) {
+		next = at
+	}
 	if next.IsZero() {
 		return ctrl.Result{}
 	}

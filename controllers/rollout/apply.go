@@ -69,6 +69,12 @@ func (w *work) applyToAnalysis(ctx context.Context, action planner.Action) error
 	switch a := action.(type) {
 	case planner.StartRun:
 		return w.startRun(ctx, a)
+	case planner.MarkStep:
+		run := w.observed.Runs[a.Name].DeepCopy()
+		return w.patch(ctx, run, func() {
+			steps := append(run.Spec.Steps, a.Step)
+			run.Spec.Steps = steps[max(0, len(steps)-maxRunSteps):]
+		})
 	case planner.StopRun:
 		run := w.observed.Runs[a.Name].DeepCopy()
 		return w.patch(ctx, run, func() { run.Spec.State = v1alpha1.RunStopped })
@@ -361,6 +367,9 @@ func (w *work) outdated(ctx context.Context, name string) bool {
 		return r.Name == name && r.Object != nil && r.Object.GetResourceVersion() == now.GetResourceVersion()
 	})
 }
+
+// maxRunSteps is how many steps an AnalysisRun remembers, as its schema says.
+const maxRunSteps = 256
 
 func (w *work) startRun(ctx context.Context, a planner.StartRun) error {
 	ro := w.rollout

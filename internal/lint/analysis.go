@@ -17,15 +17,19 @@ func checkTemplate(t typed[v1alpha1.AnalysisTemplate]) []Finding {
 	for i := range t.v.Spec.Metrics {
 		alone := t.v.DeepCopy()
 		alone.Spec.Metrics = alone.Spec.Metrics[i : i+1]
+		field, wrong := analysis.Check(alone.Spec.Metrics[0], variables(ref.Args))
 		if _, _, err := analysis.Resolve([]v1alpha1.AnalysisTemplate{*alone}, ref); err != nil {
-			out = append(out, t.errorf(queryPath(i), "", "%s", err))
+			wrong = err
+		}
+		if wrong != nil {
+			out = append(out, t.errorf(fieldPath(i, field), "", "%s", wrong))
 		}
 	}
 	return out
 }
 
-func queryPath(metric int) string {
-	return fmt.Sprintf("spec.metrics[%d].threshold.prometheus.query", metric)
+func fieldPath(metric int, field string) string {
+	return fmt.Sprintf("spec.metrics[%d].%s", metric, field)
 }
 
 // checkRun checks an AnalysisRun that stands on its own.
@@ -41,8 +45,8 @@ func checkRun(r typed[v1alpha1.AnalysisRun]) []Finding {
 		vars.Canary, vars.Stable = nil, nil
 	}
 	for i := range r.v.Spec.Metrics {
-		if _, err := analysis.Expand(r.v.Spec.Metrics[i].Threshold.Prometheus.Query, vars); err != nil {
-			out = append(out, r.errorf(queryPath(i), "", "%s", err))
+		if field, err := analysis.Check(r.v.Spec.Metrics[i], vars); err != nil {
+			out = append(out, r.errorf(fieldPath(i, field), "", "%s", err))
 		}
 	}
 	return out
@@ -86,8 +90,8 @@ func (b *bundle) checkAnalysis(r typed[v1alpha1.Rollout], path string, ref *v1al
 		return append(out, r.errorf(path, "", "%s", err))
 	}
 	for i := range metrics {
-		if _, err := analysis.Expand(metrics[i].Threshold.Prometheus.Query, variables(args)); err != nil {
-			out = append(out, r.errorf(path, "", "metric %q: %s", metrics[i].Name, err))
+		if field, err := analysis.Check(metrics[i], variables(args)); err != nil {
+			out = append(out, r.errorf(path, "", "metric %q: %s: %s", metrics[i].Name, field, err))
 		}
 	}
 	return out

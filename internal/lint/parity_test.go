@@ -53,6 +53,10 @@ type row struct {
 }
 
 const metricsPatch = `{spec: {metrics: [{name: m, threshold: %s}]}}`
+const (
+	comparePatch = `{spec: {metrics: [{name: m, compare: %s}]}}`
+	bothPatch    = `{spec: {metrics: [{name: m, compare: %s, threshold: %s}]}}`
+)
 
 func metricRows(kind string) []row {
 	at := "spec.metrics[0].threshold"
@@ -63,6 +67,14 @@ func metricRows(kind string) []row {
 		{kind: kind, name: "timeout", patch: fmt.Sprintf(metricsPatch, `{min: "3", prometheus: {query: up, timeout: 61s}}`), field: at + ".prometheus.timeout", rule: "timeout must be above 0s and at most 60s"},
 		{kind: kind, name: "secret without address", patch: fmt.Sprintf(metricsPatch, `{min: "3", prometheus: {query: up, secretRef: {name: s}}}`), field: at + ".prometheus", rule: "secretRef needs address: credentials are never sent to the default server"},
 		{kind: kind, name: "not a number", patch: fmt.Sprintf(metricsPatch, `{min: much, prometheus: {query: up}}`), field: at + ".min"},
+		{kind: kind, name: "two judges", patch: fmt.Sprintf(bothPatch, `{latency: {histogram: h}}`, `{min: "1", prometheus: {query: up}}`), field: "spec.metrics[0]", rule: "exactly one of compare and threshold must be set"},
+		{kind: kind, name: "no judge", patch: `{spec: {metrics: [{name: m}]}}`, field: "spec.metrics[0]", rule: "exactly one of compare and threshold must be set"},
+		{kind: kind, name: "compare without data", patch: `{spec: {metrics: [{name: m, onNoData: Pass, compare: {latency: {histogram: h}}}]}}`, field: "spec.metrics[0]", rule: "onNoData of a compare metric is Wait: without data nothing is concluded"},
+		{kind: kind, name: "compare nothing", patch: fmt.Sprintf(comparePatch, `{}`), field: "spec.metrics[0].compare", rule: "exactly one of errors and latency must be set"},
+		{kind: kind, name: "one arm", patch: fmt.Sprintf(comparePatch, `{latency: {histogram: h}, arms: {canary: x}}`), field: "spec.metrics[0].compare.arms", rule: "canary and stable go together"},
+		{kind: kind, name: "secret to the default server", patch: fmt.Sprintf(comparePatch, `{latency: {histogram: h}, prometheus: {secretRef: {name: s}}}`), field: "spec.metrics[0].compare.prometheus", rule: "secretRef needs address: credentials are never sent to the default server"},
+		{kind: kind, name: "margin below 1", patch: fmt.Sprintf(comparePatch, `{latency: {histogram: h, margin: {ratio: "0.9"}}}`), field: "spec.metrics[0].compare.latency.margin.ratio"},
+		{kind: kind, name: "objective", patch: fmt.Sprintf(comparePatch, `{errors: {total: t, bad: b, objective: "1.5"}}`), field: "spec.metrics[0].compare.errors.objective"},
 		{kind: kind, name: "no query", patch: fmt.Sprintf(metricsPatch, `{min: "1", prometheus: {}}`), field: at + ".prometheus.query"},
 	}
 }

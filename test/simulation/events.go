@@ -172,7 +172,9 @@ func RandomConfig(r *rand.Rand) Config {
 		Deadline: []v1alpha1.Duration{"2m", "10m"}[r.IntN(2)], Analysis: r.IntN(4) > 0, Pause: r.IntN(4) == 0, Revert: r.IntN(2) == 0,
 		Routes: 1 + r.IntN(4)/3, Listed: r.IntN(5) == 0, Foreign: r.IntN(3) == 0, RoleInGit: r.IntN(2) == 0,
 		Flaky: r.IntN(2) == 0, Stale: r.IntN(2) == 0}
-	return cfg.choose(r.IntN(strategyCount))
+	cfg = cfg.choose(r.IntN(strategyCount))
+	cfg.Compare = r.IntN(3) == 0
+	return cfg
 }
 
 // Manner is how a random world behaves.

@@ -293,6 +293,13 @@ func (x *executor) applyRun(a planner.Action) error {
 			run.Spec.State = v1alpha1.RunStopped
 			runs[a.Name] = run
 		}
+	case planner.MarkStep:
+		if run := runs[a.Name]; run != nil {
+			run = run.DeepCopy()
+			run.Spec.Steps = append(run.Spec.Steps, a.Step)
+			run.Generation++
+			runs[a.Name] = run
+		}
 	case planner.DeleteRun:
 		delete(runs, a.Name)
 	case planner.Answer:
@@ -307,6 +314,9 @@ func (x *executor) newRun(a planner.StartRun) *v1alpha1.AnalysisRun {
 	run := &v1alpha1.AnalysisRun{ObjectMeta: metav1.ObjectMeta{Name: a.Name}}
 	run.Spec = v1alpha1.AnalysisRunSpec{State: v1alpha1.RunRunning, Arms: &v1alpha1.Arms{Rollout: "shop"}, Metrics: []v1alpha1.Metric{
 		{Name: "errors", Mode: v1alpha1.MetricEnforce}, {Name: "latency", Mode: v1alpha1.MetricDryRun}}}
+	if x.cfg.Compare {
+		run.Spec.Metrics[0].Compare = &v1alpha1.Compare{}
+	}
 	if at := x.plan.Status.Attempt; at != nil {
 		run.Spec.Arms.CanaryRevision = at.Revision
 		run.Labels = map[string]string{planner.LabelAttempt: fmt.Sprint(at.Number)}

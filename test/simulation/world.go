@@ -31,8 +31,10 @@ type Config struct {
 	BlueGreen *v1alpha1.BlueGreenStrategy
 	Bake      v1alpha1.Duration
 	// Deadline is progressDeadline.
-	Deadline  v1alpha1.Duration
-	Analysis  bool
+	Deadline v1alpha1.Duration
+	Analysis bool
+	// Compare: the metric that decides compares, and proves each step anew.
+	Compare   bool
 	Pause     bool // onFailure.action Pause
 	Revert    bool // onFailure.revert is set
 	Routes    int

@@ -75,6 +75,12 @@ type (
 		Step int32
 		Why  string
 	}
+	// MarkStep tells an AnalysisRun of a step whose traffic was confirmed.
+	MarkStep struct {
+		Name string
+		Step v1alpha1.RunStep
+		Why  string
+	}
 	// StopRun ends an AnalysisRun's measuring.
 	StopRun struct{ Name, Why string }
 	// DeleteRun removes an AnalysisRun of an attempt that left the history.
@@ -126,6 +132,7 @@ func (RemoveStableRole) action() {}
 func (PointCanary) action()      {}
 func (PatchRoute) action()       {}
 func (StartRun) action()         {}
+func (MarkStep) action()         {}
 func (StopRun) action()          {}
 func (DeleteRun) action()        {}
 func (EvictPod) action()         {}
@@ -197,6 +204,9 @@ func (a FreeDeployment) String() string {
 		return "resume the Deployment: " + a.Why
 	}
 	return "let the Deployment go, paused: " + a.Why
+}
+func (a MarkStep) String() string {
+	return fmt.Sprintf("tell AnalysisRun %s of a step: %s", a.Name, a.Why)
 }
 func (a Answer) String() string {
 	return fmt.Sprintf("answer Decision %s: %s (%s)", a.Decision, a.Result, a.Message)

@@ -315,7 +315,13 @@ func (d *draft) evidence(name string, since metav1.Time) string {
 		if m.Mode == v1alpha1.MetricDryRun {
 			continue
 		}
-		if why := owes(run, m, since); why != "" {
+		why := ""
+		if m.Compare != nil {
+			why = d.owesProof(run, m, since)
+		} else {
+			why = owes(run, m, since)
+		}
+		if why != "" {
 			return why
 		}
 	}

@@ -243,6 +243,7 @@ func (d *draft) wantRuns(wanted map[string]bool) {
 		if d.Runs[d.backgroundName()] == nil && exposed && d.AnalysisProblem == "" {
 			d.do(StartRun{Name: d.backgroundName(), Step: -1, Why: fmt.Sprintf("attempt %d is exposed", a.Number)})
 		}
+		d.markStep(d.backgroundName())
 	}
 	if a.Stage == v1alpha1.StageStepping && d.step(a.Step).Checks != nil {
 		wanted[d.checksName()] = true
@@ -253,6 +254,7 @@ func (d *draft) wantRuns(wanted map[string]bool) {
 		case run == nil && a.ConfirmedAt != nil && d.AnalysisProblem == "":
 			d.do(StartRun{Name: d.checksName(), Step: a.Step, Why: "checks of step " + a.StepName})
 		}
+		d.markStep(d.checksName())
 	}
 }
 

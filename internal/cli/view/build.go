@@ -237,7 +237,9 @@ func run(r *v1alpha1.AnalysisRun) Run {
 	out := Run{Name: r.Name, Verdict: cmp.Or(r.Status.Verdict, v1alpha1.VerdictPending), Message: r.Status.Message, Finished: r.Status.FinishedAt != nil}
 	bounds := map[string]string{}
 	for i := range r.Spec.Metrics {
-		bounds[r.Spec.Metrics[i].Name] = boundsOf(&r.Spec.Metrics[i].Threshold)
+		if r.Spec.Metrics[i].Compare == nil {
+			bounds[r.Spec.Metrics[i].Name] = boundsOf(&r.Spec.Metrics[i].Threshold)
+		}
 	}
 	for i := range r.Status.Metrics {
 		m := &r.Status.Metrics[i]

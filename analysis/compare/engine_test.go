@@ -1,0 +1,256 @@
+package compare
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// course of events: n requests a block of each of nine stable pods, and as many of one canary pod.
+type course struct {
+	r                  *rand.Rand
+	n, stable, canary  float64
+	block              int
+	noCanary, noStable bool
+}
+
+func newCourse(seed uint64, n float64) *course {
+	return &course{r: rand.New(rand.NewPCG(seed, 9)), n: n, stable: 0.01, canary: 0.01}
+}
+
+func (c *course) next() Block {
+	poisson := func(mean float64) float64 {
+		if mean == 0 {
+			return 0
+		}
+		return distuv.Poisson{Lambda: mean, Src: c.r}.Rand()
+	}
+	b := Block{Start: noon.Add(time.Duration(c.block) * step), End: noon.Add(time.Duration(c.block+1) * step), Metrics: make([]Counts, 1)}
+	c.block++
+	pod := func(name string, share float64) Tally {
+		bad := poisson(c.n * share)
+		return Tally{Pod: name, Bad: bad, Requests: bad + poisson(c.n*(1-share))}
+	}
+	if !c.noStable {
+		for i := range 9 {
+			b.Metrics[0].Stable = append(b.Metrics[0].Stable, pod(fmt.Sprint(i), c.stable))
+		}
+	}
+	if !c.noCanary {
+		b.Metrics[0].Canary = []Tally{pod("canary", c.canary)}
+	}
+	return b
+}
+
+func (c *course) run(e *Engine, blocks int) State {
+	for range blocks {
+		e.Add(c.next())
+		if s := e.State(); s == Halt || s == Step {
+			return s
+		}
+	}
+	return e.State()
+}
+
+func (c *course) reference(e *Engine) {
+	c.noCanary = true
+	for range 80 {
+		e.Reference(c.next())
+	}
+	c.noCanary = false
+}
+
+func TestStates(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*course)
+		blocks int
+		want   State
+		says   string
+	}{
+		{"as good", nil, 40, Step, "an excess of 5 % is ruled out"},
+		{"much worse", func(c *course) { c.canary = 0.3 }, 10, Halt, "times its share"},
+		{"nothing works", func(c *course) { c.canary = 1 }, 2, Halt, "canary requests were bad"},
+		{"at first neither", func(c *course) { c.n = 20 }, 2, Watch, "neither harm nor safety is proven, about"},
+		{"proven, and too early", nil, 6, Watch, "an excess of 5 % is ruled out"},
+		{"no canary traffic", func(c *course) { c.noCanary = true }, 200, Watch, "no canary request was measured"},
+		{"no traffic at all", func(c *course) { c.noCanary, c.noStable = true, true }, 200, Watch, "no canary request"},
+		{"stable is broken", func(c *course) { c.stable, c.canary = 0.6, 0.6 }, 100, Hold, "stable itself is broken: "},
+		{"stable is broken, and the canary more", func(c *course) { c.stable, c.canary = 0.6, 0.95 }, 100, Hold, "nothing is concluded"},
+		{"a brown-out of both", func(c *course) { c.stable, c.canary = 0.1, 0.1 }, 40, Step, "ruled out"},
+		{"worse in a brown-out", func(c *course) { c.stable, c.canary = 0.1, 0.3 }, 40, Halt, "times its share"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, e := newCourse(11, 200), New(Config{Metrics: []Metric{{Name: "errors", Objective: 0.5}}})
+			c.reference(e)
+			e.StepAt(noon.Add(time.Duration(c.block)*step), 0.05, 0.1)
+			if test.change != nil {
+				test.change(c)
+			}
+			got := c.run(e, test.blocks)
+			if text := e.Report()[0].Text; got != test.want || !strings.Contains(text, test.says) {
+				t.Errorf("%s after %d blocks, want %s: %s", got, e.blocks, test.want, text)
+			}
+		})
+	}
+}
+
+// Halt is final; evidence of harm outlives a step, and that of safety does not.
+func TestEvidenceAcrossSteps(t *testing.T) {
+	c, e := newCourse(3, 200), New(Config{Metrics: []Metric{{Name: "errors"}}})
+	c.reference(e)
+	if c.run(e, 100) != Step {
+		t.Fatal("the first step is not proven")
+	}
+	e.StepAt(e.at, 0.1, 0.5)
+	if e.Safety() != 1 || e.State() != Watch {
+		t.Errorf("safety of a step that just began: %g, %s", e.Safety(), e.State())
+	}
+	c.canary = 0.05
+	before := e.Harm()
+	for range 3 {
+		e.Add(c.next())
+	}
+	middle := e.Harm()
+	e.StepAt(e.at, 0.5, 1)
+	if middle <= before || e.Harm() < 0.4*middle {
+		t.Errorf("harm %g, then %g, after the step %g", before, middle, e.Harm())
+	}
+	if c.run(e, 100) != Halt {
+		t.Fatal("it is not halted")
+	}
+	c.canary = 0
+	for range 400 {
+		e.Add(c.next())
+	}
+	if e.State() != Halt {
+		t.Errorf("a halt was taken back: %s", e.State())
+	}
+}
+
+// One burst, however large, does not halt.
+func TestOneBurst(t *testing.T) {
+	c, e := newCourse(5, 1000), New(Config{Metrics: []Metric{{Name: "errors"}}})
+	c.reference(e)
+	b := c.next()
+	b.Metrics[0].Canary[0].Bad = 400
+	e.Add(b)
+	if got := c.run(e, 8); got == Halt {
+		t.Errorf("halted by one block: %s", e.Report()[0].Text)
+	}
+}
+
+// Metrics that only advise decide nothing.
+func TestAdvisory(t *testing.T) {
+	c, e := newCourse(5, 1000), New(Config{Metrics: []Metric{{Name: "errors", Advisory: true}}})
+	c.reference(e)
+	c.canary = 0.9
+	if got := c.run(e, 20); got == Halt || e.Report()[0].Harm < 100 {
+		t.Errorf("%s, harm %g", got, e.Report()[0].Harm)
+	}
+}
+
+// The same blocks give the same bits.
+func TestSameBits(t *testing.T) {
+	judge := func() ([]Report, uint64, uint64) {
+		c, e := newCourse(8, 50), New(Config{Metrics: []Metric{{Name: "errors"}}})
+		c.reference(e)
+		c.canary = 0.02
+		for i := range 200 {
+			if i%30 == 0 {
+				e.StepAt(noon.Add(time.Duration(c.block)*step), 0.1, 0.5)
+			}
+			e.Add(c.next())
+		}
+		return e.Report(), math.Float64bits(e.Harm()), math.Float64bits(e.Safety())
+	}
+	report, harm, safety := judge()
+	for range 5 {
+		r, h, s := judge()
+		if h != harm || s != safety || !cmp.Equal(r, report) {
+			t.Fatalf("%x %x, then %x %x", harm, safety, h, s)
+		}
+	}
+}
+
+// What planning says is what it takes, on average, within a factor of two.
+func TestPlanning(t *testing.T) {
+	cfg := Config{Metrics: []Metric{{Name: "errors"}}}
+	for _, test := range []struct {
+		weight, excess, want float64 // from the specification
+	}{{0.05, 0.005, 8831}, {0.05, 0.01, 1883}, {0.1, 0.05, 175}, {0.25, 0.2, 57}, {0.5, 0.01, 6104}} {
+		if got := ToHalt(cfg, 0, Question{Stable: 0.002, Weight: test.weight}, test.excess); math.Abs(got/test.want-1) > 0.02 {
+			t.Errorf("to halt +%g at %g: %.0f requests, want %.0f", test.excess, test.weight, got, test.want)
+		}
+	}
+	for next, want := range map[float64]float64{0.1: 131, 0.25: 379, 0.5: 904, 1: 2331} {
+		if got := ToStep(cfg, 0, Question{Stable: 0.002}, next); math.Abs(got/want-1) > 0.02 {
+			t.Errorf("to step to %g: %.0f requests, want %.0f", next, got, want)
+		}
+	}
+	if got := ToHalt(cfg, 0, Question{Stable: 0.01, Weight: 0.1}, 0.001); !math.IsInf(got, 1) {
+		t.Errorf("what is within the margin is never halted: %g", got)
+	}
+	took, planned := 0.0, ToHalt(cfg, 0, Question{Stable: 0.01, Dispersion: 1, Weight: 0.1}, 0.04)
+	for seed := range uint64(40) {
+		c, e := newCourse(seed, 20), New(cfg)
+		c.reference(e)
+		c.canary = 0.05
+		for e.blocks < 2000 && e.State() != Halt {
+			e.Add(c.next())
+		}
+		took += e.Report()[0].CanaryRequests / 40
+	}
+	if took < planned/2 || took > planned*2 {
+		t.Errorf("it took %.0f requests, planned were %.0f", took, planned)
+	}
+}
+
+// BenchmarkBlock is the cost of a block: 20 stable pods, two canary pods, errors and a latency metric of 11 buckets, an hour
+// after the beginning. The goal is 2 ms and 64 KiB of state.
+func BenchmarkBlock(b *testing.B) {
+	bounds := []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
+	r := rand.New(rand.NewPCG(1, 1))
+	block := func(i int) Block {
+		out := Block{Start: noon.Add(time.Duration(i) * step), End: noon.Add(time.Duration(i+1) * step), Metrics: make([]Counts, 2)}
+		out.Metrics[1].Bounds = bounds
+		for p := range 22 {
+			above := make([]float64, len(bounds))
+			for k := range above {
+				above[k] = math.Floor(1000 * math.Pow(0.5, float64(k)))
+			}
+			e, l := Tally{Pod: fmt.Sprint(p), Requests: 1000, Bad: float64(r.IntN(9))}, Tally{Pod: fmt.Sprint(p), Requests: 1000, Above: above}
+			if p < 20 {
+				out.Metrics[0].Stable, out.Metrics[1].Stable = append(out.Metrics[0].Stable, e), append(out.Metrics[1].Stable, l)
+			} else {
+				out.Metrics[0].Canary, out.Metrics[1].Canary = append(out.Metrics[0].Canary, e), append(out.Metrics[1].Canary, l)
+			}
+		}
+		return out
+	}
+	e := New(Config{Metrics: []Metric{{Name: "errors"}, {Name: "latency", Kind: Latency}}})
+	blocks := make([]Block, 64)
+	for i := range blocks {
+		blocks[i] = block(i)
+		e.Reference(blocks[i])
+	}
+	i := 0
+	for ; i < 240; i++ {
+		blk := blocks[i%64]
+		blk.Start, blk.End = noon.Add(time.Duration(i)*step), noon.Add(time.Duration(i+1)*step)
+		e.Add(blk)
+	}
+	for b.Loop() {
+		blk := blocks[i%64]
+		blk.Start, blk.End = noon.Add(time.Duration(i)*step), noon.Add(time.Duration(i+1)*step)
+		e.Add(blk)
+		e.State()
+		i++
+	}
+}

@@ -1,0 +1,46 @@
+package compare
+
+import "math"
+
+// rare is the share of bad requests below which clean requests of the canary are evidence by themselves.
+const rare = 0.05
+
+// safety is the evidence, as an e-process, that a signal of the canary is better than what must be ruled out. It begins anew
+// at each step: every level of load is proven on its own.
+//
+// It averages two: the mirror image of harm (H0: the odds are at least those of the ratio that is ruled out), and, where bad
+// requests are rare, a test of the canary alone (H0: its bad share is at least bound), which sees what the first cannot:
+// many requests of which none is bad.
+type safety struct {
+	mirror, alone []float64
+}
+
+func newSafety() *safety {
+	return &safety{mirror: make([]float64, len(alternatives)), alone: make([]float64, len(alternatives))}
+}
+
+// add takes in a block. ratio is the ratio of bad shares, and bound the canary's bad share, that are ruled out.
+func (f *safety) add(s split, ratio, bound, phi float64) {
+	if s.comparable() && s.xc+s.xs > 0 {
+		o := s.nc * ratio / s.ns
+		for i, g := range alternatives {
+			f.mirror[i] += (-s.xc*math.Log(g) + (s.xc+s.xs)*(math.Log1p(o)-math.Log1p(o/g))) / phi
+		}
+	}
+	if s.nc == 0 || bound <= 0 || bound >= 1 {
+		return
+	}
+	for i, g := range alternatives {
+		q := bound / g
+		f.alone[i] += (-s.xc*math.Log(g) + (s.nc-s.xc)*(math.Log1p(-q)-math.Log1p(-bound))) / phi
+	}
+}
+
+func (f *safety) value() float64 {
+	mirror, alone := 0.0, 0.0
+	for i := range alternatives {
+		mirror += math.Exp(f.mirror[i])
+		alone += math.Exp(f.alone[i])
+	}
+	return (mirror + alone) / float64(2*len(alternatives))
+}

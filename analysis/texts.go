@@ -1,0 +1,54 @@
+package analysis
+
+import (
+	"fmt"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// text of a metric that may have placeholders.
+type text struct {
+	field, value string
+	selector     bool
+	expression   bool // a regular expression
+}
+
+func texts(m v1alpha1.Metric) []text {
+	c := m.Compare
+	if c == nil {
+		return []text{{field: "threshold.prometheus.query", value: m.Threshold.Prometheus.Query}}
+	}
+	var out []text
+	if e := c.Errors; e != nil {
+		out = append(out, text{field: "compare.errors.total", value: e.Total, selector: true}, text{field: "compare.errors.bad", value: e.Bad, selector: true})
+	}
+	if l := c.Latency; l != nil {
+		out = append(out, text{field: "compare.latency.histogram", value: l.Histogram, selector: true})
+	}
+	if a := c.Arms; a != nil && a.Canary != "" {
+		out = append(out, text{field: "compare.arms.canary", value: a.Canary, expression: true}, text{field: "compare.arms.stable", value: a.Stable, expression: true})
+	}
+	return out
+}
+
+// Check says what of a metric cannot be asked, by the field: a placeholder without a value, or a selector or regular
+// expression that is none.
+func Check(m v1alpha1.Metric, vars Variables) (field string, err error) {
+	for _, t := range texts(m) {
+		if t.expression {
+			_, err = ExpandRegexp(t.value, vars)
+		} else {
+			var expanded string
+			if expanded, err = Expand(t.value, vars); err == nil && t.selector {
+				_, err = ParseSelector(expanded)
+			}
+		}
+		if err != nil {
+			return t.field, err
+		}
+	}
+	if _, _, err := CompareConfig([]v1alpha1.Metric{m}); err != nil {
+		return "compare", fmt.Errorf("%w", err)
+	}
+	return "", nil
+}

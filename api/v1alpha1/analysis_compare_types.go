@@ -1,0 +1,188 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Compare judges the canary against the stable revision that runs beside it, by a sequential test on raw counters that may be
+// looked at after every scrape. All compare metrics of a run are judged together: over all of them and all looks, a canary
+// that is no worse than the margins is halted with a probability of at most 1 %.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.errors) != has(self.latency)",message="exactly one of errors and latency must be set"
+type Compare struct {
+	// errors compares the shares of bad requests.
+	// +optional
+	Errors *CompareErrors `json:"errors,omitempty"`
+	// latency compares distributions of durations.
+	// +optional
+	Latency *CompareLatency `json:"latency,omitempty"`
+	// prometheus is the server that has the series. Default: the manager's --prometheus-address.
+	// +optional
+	Prometheus *PrometheusServer `json:"prometheus,omitempty"`
+	// arms tell the series of the two revisions apart. Default: by the label pod, whose values are the names of pods.
+	// +optional
+	Arms *CompareArms `json:"arms,omitempty"`
+	// providerErrorLimit is how many provider errors in a row are borne before onProviderError applies. Default 4.
+	// +optional
+	// +kubebuilder:default=4
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	ProviderErrorLimit *int32 `json:"providerErrorLimit,omitempty"`
+}
+
+// CompareErrors names two counters. Selectors, not expressions: raw samples are asked for, never rate() or increase().
+type CompareErrors struct {
+	// total selects the counter of all requests, e.g. http_requests_total{service="{{args.service}}"}.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Total string `json:"total"`
+	// bad selects the counter of the bad ones among them, e.g. http_requests_total{service="{{args.service}}",code=~"5.."}.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Bad string `json:"bad"`
+	// margin that is borne. Default: ratio 1.3 and absolute 0.001.
+	// +optional
+	Margin *ErrorMargin `json:"margin,omitempty"`
+	// objective is the share of bad requests of stable, above 0 and below 1, beyond which stable itself counts as broken:
+	// nothing is concluded then, neither against the canary nor for it. Default 0.5.
+	// +optional
+	// +kubebuilder:default="0.5"
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^0\.[0-9]*[1-9][0-9]*$`
+	Objective string `json:"objective,omitempty"`
+}
+
+// ErrorMargin is how much greater the canary's share of bad requests may be: ratio times stable's, plus absolute.
+type ErrorMargin struct {
+	// ratio of the shares, from 1 to 100, a decimal number as text. Default 1.3.
+	// +optional
+	// +kubebuilder:default="1.3"
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^([1-9][0-9]?(\.[0-9]+)?|100)$`
+	Ratio string `json:"ratio,omitempty"`
+	// absolute is added, a share from 0 to below 1, a decimal number as text. Default 0.001.
+	// +optional
+	// +kubebuilder:default="0.001"
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^0(\.[0-9]+)?$`
+	Absolute string `json:"absolute,omitempty"`
+}
+
+// CompareLatency names a histogram of durations in seconds, classic or native.
+type CompareLatency struct {
+	// histogram selects it, without a suffix, e.g. http_request_duration_seconds{service="{{args.service}}"}.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	Histogram string `json:"histogram"`
+	// margin that is borne. Default: ratio 1.15, on the scale of time.
+	// +optional
+	Margin *LatencyMargin `json:"margin,omitempty"`
+}
+
+// LatencyMargin is how much slower the canary may be.
+type LatencyMargin struct {
+	// ratio of the durations, from 1 to 100, a decimal number as text: 1.15 is 15 % slower. Default 1.15.
+	// +optional
+	// +kubebuilder:default="1.15"
+	// +kubebuilder:validation:MaxLength=16
+	// +kubebuilder:validation:Pattern=`^([1-9][0-9]?(\.[0-9]+)?|100)$`
+	Ratio string `json:"ratio,omitempty"`
+}
+
+// PrometheusServer says whom to ask.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || has(self.address)",message="secretRef needs address: credentials are never sent to the default server"
+type PrometheusServer struct {
+	// address of the server, e.g. https://prometheus.monitoring:9090. Default: the manager's --prometheus-address.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^https?://[^/@?#]+(/[^@?#]*)?$`
+	Address string `json:"address,omitempty"`
+	// secretRef names a Secret of this namespace with the credentials for address: bearerToken, or username and
+	// password; ca.crt; tls.crt and tls.key. It needs address to be set.
+	// +optional
+	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// timeout of one query, at most 60s. Default 10s.
+	// +optional
+	// +kubebuilder:default="10s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('60s') && duration(self) > duration('0s')",message="timeout must be above 0s and at most 60s"
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// CompareArms tell series of the canary from those of stable by a label.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.canary) == has(self.stable)",message="canary and stable go together"
+type CompareArms struct {
+	// label that is told by. Default pod.
+	// +optional
+	// +kubebuilder:default=pod
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z_][a-zA-Z0-9_]*$`
+	Label string `json:"label,omitempty"`
+	// canary is a regular expression for the label's values of the canary, anchored at both ends, e.g.
+	// {{namespace}}-{{canary.service}}-.* for series of a gateway's backends. Unset, the values are names of pods.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Canary string `json:"canary,omitempty"`
+	// stable is the same for the stable revision.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Stable string `json:"stable,omitempty"`
+}
+
+// RunStep is a step whose traffic was confirmed.
+type RunStep struct {
+	// since is when its traffic was confirmed: its evidence counts from then on.
+	// +required
+	Since metav1.Time `json:"since"`
+	// weight of the canary, in units of 1/totalWeight.
+	// +optional
+	Weight int32 `json:"weight,omitempty"`
+	// nextWeight is that of the step after it: what must be proven safe.
+	// +optional
+	NextWeight int32 `json:"nextWeight,omitempty"`
+	// totalWeight is the denominator of both.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	TotalWeight int32 `json:"totalWeight"`
+}
+
+// Comparison is what is known of a compare metric, all numbers since the run began.
+type Comparison struct {
+	// canaryRequests were measured of the canary, stableRequests of stable.
+	// +optional
+	CanaryRequests int64 `json:"canaryRequests,omitempty"`
+	// canaryBad of canaryRequests were bad: errors, or slower than bound.
+	// +optional
+	CanaryBad int64 `json:"canaryBad,omitempty"`
+	// stableRequests were measured of stable.
+	// +optional
+	StableRequests int64 `json:"stableRequests,omitempty"`
+	// stableBad of stableRequests were bad.
+	// +optional
+	StableBad int64 `json:"stableBad,omitempty"`
+	// bound in seconds above which a request is told of as bad; of latency only.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Bound string `json:"bound,omitempty"`
+	// dispersion between stable pods; 1 is that of independent requests.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Dispersion string `json:"dispersion,omitempty"`
+	// harm is the evidence that the canary is worse than the margin: it is halted when that of all metrics together is 100.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Harm string `json:"harm,omitempty"`
+	// safety is the evidence, since the step began, that more traffic is safe: 20 opens the step.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Safety string `json:"safety,omitempty"`
+	// ratio of the shares of bad requests, canary to stable: the most likely one, and those between which it lies.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Ratio string `json:"ratio,omitempty"`
+	// wait is how long the proof of safety will take at the present traffic.
+	// +optional
+	Wait Duration `json:"wait,omitempty"`
+}

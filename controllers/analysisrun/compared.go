@@ -1,0 +1,467 @@
+package analysisrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/belay-delivery/belay/analysis"
+	"github.com/belay-delivery/belay/analysis/compare"
+	"github.com/belay-delivery/belay/analysis/prometheus"
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+const (
+	// reference is how much of stable's past is looked at before a run.
+	reference = 20 * time.Minute
+	// scrapeLag is how long after a block's end its last samples are waited for.
+	scrapeLag = 5 * time.Second
+	// maxSpan is the longest span of time that one query asks for.
+	maxSpan = 5 * time.Minute
+	// overlap is asked for again: samples that came late.
+	overlap = 30 * time.Second
+)
+
+// comparisons are the judgements of the runs with compare metrics. Nothing in them is lost with the process: they are made
+// again from the provider's samples.
+type comparisons struct {
+	mu    sync.Mutex
+	byRun map[types.UID]*comparison
+}
+
+func (c *comparisons) get(run *v1alpha1.AnalysisRun) (*comparison, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.byRun[run.UID]; known != nil {
+		return known, nil
+	}
+	cfg, places, err := analysis.CompareConfig(run.Spec.Metrics)
+	if err != nil || len(places) == 0 {
+		return nil, err
+	}
+	started := run.Status.StartedAt.Time
+	fresh := &comparison{name: client.ObjectKeyFromObject(run), places: places, engine: compare.New(cfg), started: started,
+		builder: compare.NewBuilder(cfg.Metrics, started, analysis.CompareInterval)}
+	for range places {
+		fresh.upTo = append(fresh.upTo, started.Add(-reference))
+	}
+	if c.byRun == nil {
+		c.byRun = map[types.UID]*comparison{}
+	}
+	c.byRun[run.UID] = fresh
+	return fresh, nil
+}
+
+// forget lets go of a run that ended.
+func (c *comparisons) forget(uid types.UID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byRun, uid)
+}
+
+// sweep lets go of a run that is no more.
+func (c *comparisons) sweep(name types.NamespacedName) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for uid, known := range c.byRun {
+		if known.name == name {
+			delete(c.byRun, uid)
+		}
+	}
+}
+
+// addComparisons looks at the compare metrics of a run, where that is due. A run is compared once its status says when it
+// started: after a restart the blocks are the same.
+func (r *Reconciler) addComparisons(ctx context.Context, run *v1alpha1.AnalysisRun, outcomes map[string]analysis.Outcome) error {
+	if over(run) {
+		r.comparisons.forget(run.UID)
+		return nil
+	}
+	if run.Status.StartedAt == nil {
+		return nil
+	}
+	now := r.Clock.Now()
+	c, err := r.comparisons.get(run)
+	if err != nil {
+		for _, m := range run.Spec.Metrics {
+			if m.Compare != nil {
+				outcomes[m.Name] = analysis.Outcome{At: now, Err: err, Reason: analysis.ReasonBadQuery}
+			}
+		}
+		return nil
+	}
+	if c == nil {
+		return nil
+	}
+	if due, _ := c.due(now); !due {
+		return nil
+	}
+	compared, err := r.compare(ctx, run, c)
+	for name, o := range compared {
+		outcomes[name] = o
+	}
+	return err
+}
+
+// nextComparison is when the next look at the compare metrics is due; zero when there is none.
+func (r *Reconciler) nextComparison(run *v1alpha1.AnalysisRun, now time.Time) time.Time {
+	compares := slices.ContainsFunc(run.Spec.Metrics, func(m v1alpha1.Metric) bool { return m.Compare != nil })
+	if over(run) || !compares {
+		return time.Time{}
+	}
+	if run.Status.StartedAt == nil {
+		return now
+	}
+	c, err := r.comparisons.get(run)
+	if err != nil || c == nil {
+		return time.Time{}
+	}
+	_, next := c.due(now)
+	return next
+}
+
+func over(run *v1alpha1.AnalysisRun) bool {
+	return run.Status.FinishedAt != nil || run.Spec.State == v1alpha1.RunStopped
+}
+
+// comparison is the judgement of one run. A run is reconciled by one worker at a time.
+type comparison struct {
+	name    types.NamespacedName
+	places  []int // of the compare metrics among the run's
+	engine  *compare.Engine
+	builder *compare.Builder
+	started time.Time
+	// upTo is until when each compare metric's samples were read.
+	upTo []time.Time
+	// steps of the run that the engine was told of.
+	steps int
+	// looked is when it was last looked.
+	looked time.Time
+}
+
+// due says whether a look is due, and when the next one is: shortly after the end of each block.
+func (c *comparison) due(now time.Time) (bool, time.Time) {
+	next := c.started.Add(analysis.CompareInterval + scrapeLag)
+	if !c.looked.IsZero() {
+		passed := c.looked.Add(-scrapeLag).Sub(c.started)
+		next = c.started.Add((passed/analysis.CompareInterval+1)*analysis.CompareInterval + scrapeLag)
+		if passed < 0 {
+			next = c.started.Add(analysis.CompareInterval + scrapeLag)
+		}
+	}
+	return !now.Before(next) || c.looked.IsZero() || c.looked.After(now), next
+}
+
+// compare looks at the samples that came since the last look, and gives an outcome for each compare metric.
+func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.AnalysisRun, c *comparison) (map[string]analysis.Outcome, error) {
+	now := r.Clock.Now()
+	vars, pods, err := r.comparedPods(ctx, run, c.started)
+	if err != nil {
+		return nil, err
+	}
+	c.looked = now
+	outcomes := map[string]analysis.Outcome{}
+	failed := false
+	for i, place := range c.places {
+		metric := run.Spec.Metrics[place]
+		o := analysis.Outcome{At: now, Done: now}
+		o.Reason, o.Err = r.read(ctx, run, c, i, vars, pods, now)
+		o.Done = r.Clock.Now()
+		if o.Err != nil {
+			failed = true
+			outcomes[metric.Name] = o
+		}
+	}
+	if failed { // blocks hold all metrics: they wait for the one that could not be asked
+		return outcomes, nil
+	}
+	c.judge(run, now)
+	since := time.Time{}
+	if c.steps > 0 && c.steps <= len(run.Spec.Steps) {
+		since = run.Spec.Steps[c.steps-1].Since.Time
+	}
+	for i, report := range c.engine.Report() {
+		o := analysis.Outcome{At: c.engine.At(), Done: r.Clock.Now(), StepSince: since, Dwelt: c.engine.Dwelt()}
+		if !c.engine.At().IsZero() {
+			o.Comparison = &report
+		} else {
+			o.At = now
+		}
+		outcomes[run.Spec.Metrics[c.places[i]].Name] = o
+	}
+	return outcomes, nil
+}
+
+// judge closes the blocks whose samples are there, tells the engine of steps where they begin, and gives it the blocks.
+func (c *comparison) judge(run *v1alpha1.AnalysisRun, now time.Time) {
+	for _, b := range c.builder.Close(now.Add(-scrapeLag)) {
+		if b.Start.Before(c.started) {
+			c.engine.Reference(b)
+			continue
+		}
+		for c.steps < len(run.Spec.Steps) && !run.Spec.Steps[c.steps].Since.After(b.Start) {
+			s := run.Spec.Steps[c.steps]
+			total := float64(max(1, s.TotalWeight))
+			c.engine.StepAt(b.Start, float64(s.Weight)/total, float64(s.NextWeight)/total)
+			c.steps++
+		}
+		c.engine.Add(b)
+	}
+}
+
+// comparedPods are the values for selectors, and whose series count.
+func (r *Reconciler) comparedPods(ctx context.Context, run *v1alpha1.AnalysisRun, started time.Time) (analysis.Variables, []compare.Pod, error) {
+	vars, err := r.variables(ctx, run)
+	if err != nil || run.Spec.Arms == nil {
+		return vars, nil, err
+	}
+	var out []compare.Pod
+	for _, revision := range []string{run.Spec.Arms.CanaryRevision, run.Spec.Arms.StableRevision} {
+		if revision == "" {
+			continue
+		}
+		list := &corev1.PodList{}
+		if err := r.Client.List(ctx, list, client.InNamespace(run.Namespace), client.MatchingLabels{v1alpha1.LabelRevision: revision}); err != nil {
+			return vars, nil, fmt.Errorf("listing the pods of revision %s: %w", revision, err)
+		}
+		for i := range list.Items {
+			p := &list.Items[i]
+			born := p.CreationTimestamp.Time
+			if born.Before(started) {
+				born = started
+			}
+			out = append(out, compare.Pod{Name: p.Name, Canary: revision == run.Spec.Arms.CanaryRevision, Created: p.CreationTimestamp.Time, Born: born})
+		}
+	}
+	return vars, out, nil
+}
+
+// read asks for the samples of one compare metric since the last look, and gives them to the builder.
+func (r *Reconciler) read(ctx context.Context, run *v1alpha1.AnalysisRun, c *comparison, i int, vars analysis.Variables, pods []compare.Pod, now time.Time) (string, error) {
+	spec := run.Spec.Metrics[c.places[i]].Compare
+	if run.Spec.Arms == nil {
+		return analysis.ReasonBadQuery, errors.New("the run has no arms to compare: spec.arms is needed")
+	}
+	q, err := newReading(spec, i, vars, pods, c.started)
+	if err != nil {
+		return analysis.ReasonBadQuery, err
+	}
+	sampler, reason, err := r.sampler(ctx, run.Namespace, spec.Prometheus)
+	if err != nil {
+		return reason, err
+	}
+	c.builder.Watch(q.pods...)
+	for {
+		from := c.upTo[i]
+		until := from.Add(maxSpan)
+		if until.After(now) {
+			until = now
+		}
+		sent := r.Clock.Now()
+		series, err := q.ask(ctx, sampler, until, until.Sub(from)+overlap)
+		queryDuration.Observe(r.Clock.Now().Sub(sent).Seconds())
+		if err != nil {
+			return reasonOf(err), err
+		}
+		if watch, ok := q.backends(series); ok {
+			c.builder.Watch(watch...)
+		}
+		c.builder.Add(series)
+		c.upTo[i] = until
+		if !until.Before(now) {
+			return "", nil
+		}
+	}
+}
+
+// sampler gives the means to ask a compare metric's server.
+func (r *Reconciler) sampler(ctx context.Context, namespace string, server *v1alpha1.PrometheusServer) (prometheus.Sampler, string, error) {
+	m := v1alpha1.Metric{Threshold: v1alpha1.Threshold{Prometheus: v1alpha1.PrometheusQuery{Query: "x"}}}
+	secrets := map[string]credentials{}
+	if server != nil {
+		m.Threshold.Prometheus.Address, m.Threshold.Prometheus.SecretRef, m.Threshold.Prometheus.Timeout = server.Address, server.SecretRef, server.Timeout
+		if ref := server.SecretRef; ref != nil {
+			secrets[ref.Name] = r.readSecret(ctx, namespace, ref.Name)
+		}
+	}
+	q := r.pose(m, analysis.Variables{}, secrets)
+	if q.err != nil {
+		return nil, q.reason, q.err
+	}
+	querier, err := r.NewQuerier(q.config)
+	if err != nil {
+		return nil, reasonOf(err), err
+	}
+	sampler, ok := querier.(prometheus.Sampler)
+	if !ok {
+		return nil, analysis.ReasonProviderError, errors.New("the provider cannot be asked for raw samples")
+	}
+	return sampler, "", nil
+}
+
+// reading is how the samples of one compare metric are asked for and told apart.
+type reading struct {
+	metric  int
+	latency bool
+	label   string
+	canary  *regexp.Regexp // nil: values are names of pods
+	queries []analysis.Selector
+	bad     func(map[string]string) bool // nil: the second query has the bad ones
+	pods    []compare.Pod
+	born    time.Time
+	arms    *regexp.Regexp
+}
+
+func newReading(spec *v1alpha1.Compare, metric int, vars analysis.Variables, pods []compare.Pod, started time.Time) (*reading, error) {
+	q := &reading{metric: metric, label: "pod", pods: pods, born: started}
+	values, err := q.tell(spec.Arms, vars)
+	if err != nil {
+		return nil, err
+	}
+	arm := analysis.Matcher{Label: q.label, Op: "=~", Value: values}
+	if l := spec.Latency; l != nil {
+		s, err := selector("latency.histogram", l.Histogram, vars)
+		if err != nil {
+			return nil, err
+		}
+		q.latency = true
+		either := analysis.Selector{Matchers: slices.Concat([]analysis.Matcher{{Label: "__name__", Op: "=~", Value: regexp.QuoteMeta(s.Name) + "(_bucket)?"}}, s.Matchers)}
+		q.queries = []analysis.Selector{either.With(arm)}
+		return q, nil
+	}
+	total, err := selector("errors.total", spec.Errors.Total, vars)
+	if err != nil {
+		return nil, err
+	}
+	bad, err := selector("errors.bad", spec.Errors.Bad, vars)
+	if err != nil {
+		return nil, err
+	}
+	q.queries = []analysis.Selector{total.With(arm)}
+	if more, part := bad.Beyond(total); part {
+		q.bad, err = analysis.Filter(more)
+		return q, err
+	}
+	q.queries = append(q.queries, bad.With(arm))
+	return q, nil
+}
+
+func selector(field, text string, vars analysis.Variables) (analysis.Selector, error) {
+	expanded, err := analysis.Expand(text, vars)
+	if err != nil {
+		return analysis.Selector{}, fmt.Errorf("compare.%s: %w", field, err)
+	}
+	s, err := analysis.ParseSelector(expanded)
+	if err != nil {
+		return s, fmt.Errorf("compare.%s: %w", field, err)
+	}
+	return s, nil
+}
+
+// tell finds out how the arms are told apart, and gives an expression for the values of both.
+func (q *reading) tell(arms *v1alpha1.CompareArms, vars analysis.Variables) (string, error) {
+	if arms != nil && arms.Label != "" {
+		q.label = arms.Label
+	}
+	if arms == nil || arms.Canary == "" {
+		names := make([]string, len(q.pods))
+		for i, p := range q.pods {
+			names[i] = regexp.QuoteMeta(p.Name)
+		}
+		if len(names) == 0 {
+			return "none^", nil
+		}
+		return strings.Join(names, "|"), nil
+	}
+	canary, err := analysis.ExpandRegexp(arms.Canary, vars)
+	if err != nil {
+		return "", fmt.Errorf("compare.arms.canary: %w", err)
+	}
+	stable, err := analysis.ExpandRegexp(arms.Stable, vars)
+	if err != nil {
+		return "", fmt.Errorf("compare.arms.stable: %w", err)
+	}
+	if q.canary, err = regexp.Compile("^(?s:" + canary + ")$"); err != nil {
+		return "", errors.New("compare.arms.canary is no regular expression")
+	}
+	if q.arms, err = regexp.Compile("^(?s:" + stable + ")$"); err != nil {
+		return "", errors.New("compare.arms.stable is no regular expression")
+	}
+	q.pods = nil
+	return "(?:" + canary + ")|(?:" + stable + ")", nil
+}
+
+// ask gives the series of both arms, ready for the builder.
+func (q *reading) ask(ctx context.Context, sampler prometheus.Sampler, until time.Time, span time.Duration) ([]compare.Series, error) {
+	var out []compare.Series
+	for i, selector := range q.queries {
+		samples, err := sampler.Samples(ctx, selector.String(), until, span)
+		if err != nil {
+			return nil, err
+		}
+		native := slices.ContainsFunc(samples, func(s prometheus.Samples) bool { return s.Labels["le"] != "" && !classic(s) })
+		for _, s := range samples {
+			if q.latency && (s.Labels["le"] == "" || native && classic(s)) { // a histogram that is kept both ways counts once
+				continue
+			}
+			one, err := q.series(s)
+			if err != nil {
+				return nil, err
+			}
+			if i == 1 {
+				one.Part = compare.Bad
+			}
+			out = append(out, one)
+			if i == 0 && q.bad != nil && q.bad(s.Labels) {
+				one.Part = compare.Bad
+				out = append(out, one)
+			}
+		}
+	}
+	return out, nil
+}
+
+func classic(s prometheus.Samples) bool { return strings.HasSuffix(s.Labels["__name__"], "_bucket") }
+
+func (q *reading) series(s prometheus.Samples) (compare.Series, error) {
+	out := compare.Series{Metric: q.metric, Pod: s.Labels[q.label], ID: analysis.Identity(s.Labels), Points: s.Points}
+	if q.canary == nil {
+		out.Source = s.Labels["job"] + "/" + s.Labels["instance"]
+	}
+	if !q.latency {
+		return out, nil
+	}
+	bound, err := strconv.ParseFloat(s.Labels["le"], 64)
+	if err != nil || math.IsNaN(bound) {
+		return out, fmt.Errorf("series of %s have no bucket bounds (label le): it is no histogram", s.Labels["__name__"])
+	}
+	out.Part, out.Bound = compare.Bucket, bound
+	return out, nil
+}
+
+// backends are what stands in the place of pods where arms are told apart by an expression.
+func (q *reading) backends(series []compare.Series) ([]compare.Pod, bool) {
+	if q.canary == nil {
+		return nil, false
+	}
+	var out []compare.Pod
+	for _, s := range series {
+		canary := q.canary.MatchString(s.Pod)
+		if canary == q.arms.MatchString(s.Pod) { // neither, or both: it tells nothing
+			continue
+		}
+		out = append(out, compare.Pod{Name: s.Pod, Canary: canary, Born: q.born})
+	}
+	return out, true
+}

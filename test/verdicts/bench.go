@@ -1,0 +1,249 @@
+package verdicts
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+)
+
+// Cell is what a rule did in one scenario at one rate of requests.
+type Cell struct {
+	Runs, Halted, Promoted int
+	// minutes until the right end.
+	minutes []float64
+	// exposure of this rule, and without any gate.
+	exposure, ungated float64
+}
+
+// Halts is the share of rollouts that were halted.
+func (c Cell) Halts() float64 { return float64(c.Halted) / float64(c.Runs) }
+
+// Promotes is the share that was promoted.
+func (c Cell) Promotes() float64 { return float64(c.Promoted) / float64(c.Runs) }
+
+// Median of the minutes until the right end; NaN where it never came.
+func (c Cell) Median() float64 {
+	if len(c.minutes) == 0 {
+		return math.NaN()
+	}
+	slices.Sort(c.minutes)
+	return c.minutes[len(c.minutes)/2]
+}
+
+// Within is the share of all runs that came to the right end within minutes.
+func (c Cell) Within(minutes float64) float64 {
+	n := 0
+	for _, m := range c.minutes {
+		if m <= minutes {
+			n++
+		}
+	}
+	return float64(n) / float64(c.Runs)
+}
+
+// Wilson is the interval of Wilson (1927) for a share, at 95 %.
+func Wilson(hits, runs int) (low, high float64) {
+	const z = 1.959963984540054
+	n, p := float64(runs), float64(hits)/float64(runs)
+	middle, half := p+z*z/(2*n), z*math.Sqrt(p*(1-p)/n+z*z/(4*n*n))
+	return max(0, (middle-half)/(1+z*z/n)), min(1, (middle+half)/(1+z*z/n))
+}
+
+// Setting is one column of the benchmark.
+type Setting struct {
+	RPS    float64
+	Native bool
+}
+
+func (s Setting) String() string {
+	kind := "classic"
+	if s.Native {
+		kind = "native"
+	}
+	return fmt.Sprintf("%g rps, %s histograms", s.RPS, kind)
+}
+
+// Measure runs rules over seeds 0 to n-1 of a scenario, on as many goroutines as workers. The answer has a cell for each rule.
+func Measure(rules []Rule, s Scenario, at Setting, seeds, workers int) []Cell {
+	outcomes := make([][]Outcome, seeds)
+	var group sync.WaitGroup
+	for w := range workers {
+		group.Go(func() {
+			for seed := w; seed < seeds; seed += workers {
+				outcomes[seed] = judge(rules, s, at, uint64(seed))
+			}
+		})
+	}
+	group.Wait()
+	ungated := float64(discovery)
+	for _, w := range schedule {
+		ungated += w * float64(stepBlocks)
+	}
+	cells := make([]Cell, len(rules))
+	for i := range cells {
+		c := &cells[i]
+		c.Runs = seeds
+		for _, all := range outcomes {
+			o := all[i]
+			if o.Halted {
+				c.Halted++
+			}
+			if o.Promoted {
+				c.Promoted++
+			}
+			if s.Bad && o.Halted || !s.Bad && o.Promoted {
+				c.minutes = append(c.minutes, float64(o.Blocks)*width.Minutes())
+			}
+			c.exposure, c.ungated = c.exposure+min(o.Exposure, ungated), c.ungated+ungated
+		}
+	}
+	return cells
+}
+
+func judge(rules []Rule, s Scenario, at Setting, seed uint64) []Outcome {
+	var course *Course
+	var out []Outcome
+	for _, r := range rules {
+		if r.Closed != nil {
+			out = append(out, r.Closed(NewService(s, at.RPS, at.Native, seed)))
+			continue
+		}
+		if course == nil {
+			course = Record(NewService(s, at.RPS, at.Native, seed))
+		}
+		out = append(out, r.Fixed(course))
+	}
+	return out
+}
+
+// Table is a whole benchmark: cells by rule, setting and scenario.
+type Table struct {
+	Seeds    int
+	Settings []Setting
+	Rules    []Rule
+	Cells    map[string]Cell
+}
+
+func key(rule, scenario string, at Setting) string { return rule + "|" + scenario + "|" + at.String() }
+
+// Cell of a rule in a scenario.
+func (t *Table) Cell(rule, scenario string, at Setting) Cell { return t.Cells[key(rule, scenario, at)] }
+
+// Run measures everything, and says on progress how far it is.
+func Run(seeds, workers int, settings []Setting, progress io.Writer) *Table {
+	t := &Table{Seeds: seeds, Settings: settings, Rules: append(Peers(), Belay()...), Cells: map[string]Cell{}}
+	hard := slices.DeleteFunc(slices.Clone(t.Rules), func(r Rule) bool { return !strings.HasPrefix(r.Name, "Belay, α 0.01") })
+	for _, at := range settings {
+		for i, s := range slices.Concat(Good, Bad, Stress) {
+			rules := t.Rules
+			if i >= len(Good)+len(Bad) {
+				rules = hard
+			}
+			for k, c := range Measure(rules, s, at, seeds, workers) {
+				t.Cells[key(rules[k].Name, s.Name, at)] = c
+			}
+			fmt.Fprintf(progress, "%s: %s\n", at, s.Name)
+		}
+	}
+	return t
+}
+
+// sum of several cells.
+func (t *Table) sum(rule string, at Setting, scenarios []Scenario, keep func(Scenario) bool) Cell {
+	var out Cell
+	for _, s := range scenarios {
+		if keep != nil && !keep(s) {
+			continue
+		}
+		c := t.Cell(rule, s.Name, at)
+		out.Runs, out.Halted, out.Promoted = out.Runs+c.Runs, out.Halted+c.Halted, out.Promoted+c.Promoted
+		out.minutes = append(out.minutes, c.minutes...)
+		out.exposure, out.ungated = out.exposure+c.exposure, out.ungated+c.ungated
+	}
+	return out
+}
+
+// worst is the greatest share of halts over scenarios, and its upper bound.
+func (t *Table) worst(rule string, at Setting, scenarios []Scenario) (share, upper float64) {
+	for _, s := range scenarios {
+		c := t.Cell(rule, s.Name, at)
+		_, high := Wilson(c.Halted, c.Runs)
+		share, upper = max(share, c.Halts()), max(upper, high)
+	}
+	return share, upper
+}
+
+func material(s Scenario) bool { return s.Material }
+
+// Markdown of the table.
+func (t *Table) Markdown(w io.Writer) {
+	fmt.Fprintf(w, "%d seeds for each rule, scenario and column. Shares in %%, times in minutes.\n", t.Seeds)
+	for _, at := range t.Settings {
+		fmt.Fprintf(w, "\n### %s\n\n", at)
+		fmt.Fprintln(w, "| rule | good aborted: mean | worst scenario (95 % upper bound) | bad promoted | material promoted (95 % upper bound) | harm | bad halted: median | good promoted: median | good inconclusive |")
+		fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
+		for _, r := range t.Rules {
+			good, bad, mat := t.sum(r.Name, at, Good, nil), t.sum(r.Name, at, Bad, nil), t.sum(r.Name, at, Bad, material)
+			worst, upper := t.worst(r.Name, at, Good)
+			_, missed := Wilson(mat.Promoted, mat.Runs)
+			fmt.Fprintf(w, "| %s | %s | %s (%s) | %s | %s (%s) | %s | %s | %s | %s |\n", r.Name, pc(good.Halts()), pc(worst), pc(upper), pc(bad.Promotes()),
+				pc(mat.Promotes()), pc(missed), pc(bad.exposure/bad.ungated), num(bad.Median()), num(good.Median()),
+				pc(float64(good.Runs-good.Halted-good.Promoted)/float64(good.Runs)))
+		}
+	}
+	for _, at := range t.Settings {
+		fmt.Fprintf(w, "\n### Bad revisions halted, and the median time: %s\n\n| rule |", at)
+		for _, s := range Bad {
+			fmt.Fprintf(w, " %s |", s.Name)
+		}
+		fmt.Fprintf(w, "\n|---%s|\n", strings.Repeat("|---", len(Bad)))
+		for _, r := range t.Rules {
+			fmt.Fprintf(w, "| %s |", r.Name)
+			for _, s := range Bad {
+				c := t.Cell(r.Name, s.Name, at)
+				fmt.Fprintf(w, " %s (%s) |", pc(c.Halts()), num(c.Median()))
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	t.stress(w)
+}
+
+func (t *Table) stress(w io.Writer) {
+	fmt.Fprint(w, "\n### Good, and hard to tell: aborted\n\n| scenario |")
+	var columns []string
+	for _, r := range t.Rules {
+		if strings.HasPrefix(r.Name, "Belay, α 0.01") {
+			columns = append(columns, r.Name)
+		}
+	}
+	sort.Strings(columns)
+	for _, at := range t.Settings {
+		for _, r := range columns {
+			fmt.Fprintf(w, " %s: %s |", strings.TrimPrefix(r, "Belay, α 0.01, "), at)
+		}
+	}
+	fmt.Fprintf(w, "\n|---%s|\n", strings.Repeat("|---", len(columns)*len(t.Settings)))
+	for _, s := range Stress {
+		fmt.Fprintf(w, "| %s |", s.Name)
+		for _, at := range t.Settings {
+			for _, r := range columns {
+				fmt.Fprintf(w, " %s |", pc(t.Cell(r, s.Name, at).Halts()))
+			}
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func pc(share float64) string { return fmt.Sprintf("%.1f", 100*share) }
+
+func num(x float64) string {
+	if math.IsNaN(x) {
+		return "–"
+	}
+	return fmt.Sprintf("%.1f", x)
+}
