@@ -45,6 +45,7 @@ type plan struct {
 	change func(*stage.App)
 	extra  map[string]string // manifests applied before
 	path   string            // that the load asks for
+	header string            // name=value that the load sends
 }
 
 func newScene(t *testing.T, p plan) *scene {
@@ -100,7 +101,7 @@ func (s *scene) rate(p plan) int {
 }
 
 func (s *scene) send(run string, p plan) *stage.Load {
-	l, err := bed.StartLoad(stage.LoadOptions{Name: run, Host: s.app.Host, Path: p.path, Rate: s.rate(p)})
+	l, err := bed.StartLoad(stage.LoadOptions{Name: run, Host: s.app.Host, Path: p.path, Rate: s.rate(p), Header: p.header})
 	s.must(err)
 	return l
 }

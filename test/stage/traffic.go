@@ -13,11 +13,12 @@ import (
 
 // LoadOptions say what traffic is sent through the gateway.
 type LoadOptions struct {
-	Name string // of the run, for its files
-	Host string
-	Path string
-	Rate int  // requests per second
-	Keep bool // a run that nobody will stop: no samples are kept
+	Name   string // of the run, for its files
+	Host   string
+	Path   string
+	Rate   int    // requests per second
+	Header string // name=value of every request; empty: none
+	Keep   bool   // a run that nobody will stop: no samples are kept
 }
 
 // Load is a run of the load generator: requests at a constant rate, whatever becomes of them.
@@ -34,6 +35,9 @@ func (b *Bed) StartLoad(o LoadOptions) (*Load, error) {
 	}
 	l := &Load{samples: filepath.Join(dir, o.Name+".samples"), summary: filepath.Join(dir, o.Name+".json")}
 	args := []string{"load", "--url", b.GatewayURL + o.Path, "--host", o.Host, "--rate", fmt.Sprint(o.Rate), "--out", l.summary}
+	if o.Header != "" {
+		args = append(args, "--header", o.Header)
+	}
 	if !o.Keep {
 		args = append(args, "--samples", l.samples)
 	}

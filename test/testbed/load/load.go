@@ -14,11 +14,12 @@ import (
 // Options say what is sent, where and for how long.
 type Options struct {
 	URL         string
-	Host        string        // Host header; empty takes the URL's
-	Rate        float64       // requests per second
-	Duration    time.Duration // 0 goes on until the context ends
-	Concurrency int           // requests under way at once, at most; default 64
-	Timeout     time.Duration // of one request; default 10 s
+	Host        string            // Host header; empty takes the URL's
+	Header      map[string]string // of every request
+	Rate        float64           // requests per second
+	Duration    time.Duration     // 0 goes on until the context ends
+	Concurrency int               // requests under way at once, at most; default 64
+	Timeout     time.Duration     // of one request; default 10 s
 }
 
 // Sample is what became of one request.
@@ -56,6 +57,9 @@ func Run(ctx context.Context, o Options, r *Recorder) error {
 		return fmt.Errorf("making the request: %w", err)
 	}
 	template.Host = o.Host
+	for name, value := range o.Header {
+		template.Header.Set(name, value)
+	}
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: o.Timeout}).DialContext,
 		MaxIdleConnsPerHost: o.Concurrency, MaxConnsPerHost: o.Concurrency, IdleConnTimeout: time.Minute,

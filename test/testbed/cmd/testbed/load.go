@@ -35,6 +35,7 @@ func loadCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.URL, "url", "", "where to")
 	f.StringVar(&o.Host, "host", "", "Host header (default the URL's)")
+	f.StringToStringVar(&o.Header, "header", nil, "NAME=VALUE of every request; may be given several times")
 	f.Float64Var(&o.Rate, "rate", 100, "requests per second")
 	f.DurationVar(&o.Duration, "duration", 0, "how long (default until SIGTERM)")
 	f.IntVar(&o.Concurrency, "concurrency", 64, "requests under way at once, at most")
