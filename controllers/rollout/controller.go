@@ -70,6 +70,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesService))).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesSlice))).
 		Watches(route, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesRoute))).
+		Watches(gatewayObject("GatewayClass"), handler.EnqueueRequestsFromMapFunc(r.rolloutsWithFeatures)).
 		Watches(&v1alpha1.AnalysisTemplate{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesTemplate))).
 		Watches(&v1alpha1.Decision{}, handler.EnqueueRequestsFromMapFunc(rolloutOfDecision)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles,

@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -34,6 +36,8 @@ func copied(r *unstructured.Unstructured) []map[string]any {
 func TestDarkCanary(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, dark).started()
+	owner := sha256.Sum256([]byte(w.ns + "/" + app))
+	w.alias.add(hex.EncodeToString(owner[:4]), "<owner>") // in the names of copies
 	before := w.getRoute(app)
 	v2 := w.deploy("v2")
 	ro := w.until("confirmed in the dark", func(ro *v1alpha1.Rollout) bool {

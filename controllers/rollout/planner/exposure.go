@@ -54,6 +54,9 @@ func (d *draft) preflightSteps(r Route) string {
 		if v.Problem != "" {
 			return fmt.Sprintf("step %s cannot be done on %s %s: %s", d.step(int32(i)).Name, r.Kind, r.Name, v.Problem)
 		}
+		if why := unsupported(d.step(int32(i)), r); why != "" {
+			return why
+		}
 	}
 	return ""
 }

@@ -86,6 +86,8 @@ type Route struct {
 	Kind, Name string
 	// Object is nil when the route does not exist.
 	Object *unstructured.Unstructured
+	// Gateways that the route is attached to, where NeedsFeatures.
+	Gateways []Gateway
 }
 
 // replicaSet of a revision, or nil.

@@ -1,0 +1,39 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
+)
+
+// Gateway is what a route is attached to.
+type Gateway struct {
+	// Name with kind and namespace, for people.
+	Name string
+	// Controller of its class, as in the GatewayClass or else the route's status; empty where neither says.
+	Controller string
+	// Features that its class reports; none where it reports nothing.
+	Features []string
+}
+
+// NeedsFeatures says whether a step needs more of a gateway than every gateway has, so that Route.Gateways must be known.
+func NeedsFeatures(spec *v1alpha1.RolloutSpec) bool {
+	return slices.ContainsFunc(spec.Steps(), func(s v1alpha1.Step) bool { return len(features(s)) > 0 })
+}
+
+func features(s v1alpha1.Step) []string { return gatewayapi.MatchOf(s.Match).Features() }
+
+// unsupported names a feature that a step needs and a gateway of the route does not have: status conditions of a route do
+// not say so on every gateway, and requests would tell.
+func unsupported(step v1alpha1.Step, r Route) string {
+	for _, feature := range features(step) {
+		for _, g := range r.Gateways {
+			if ok, why := gatewayapi.Supports(g.Controller, g.Features, feature); !ok {
+				return fmt.Sprintf("step %s needs %s, which %s of %s %s cannot do: %s", step.Name, feature, g.Name, r.Kind, r.Name, why)
+			}
+		}
+	}
+	return ""
+}
