@@ -24,6 +24,7 @@ const deployment = "web"
 func deployed(t *testing.T, change ...func(*appsv1.Deployment)) *world {
 	t.Helper()
 	w := bareWorld(t)
+	w.deploys = true
 	w.must(w.user.Create(t.Context(), w.stableService()))
 	w.must(w.user.Create(t.Context(), w.route(app, nil)))
 	w.must(w.user.Create(t.Context(), w.template()))

@@ -76,6 +76,8 @@ type world struct {
 	analyst analyst
 	watch   watcher
 	alias   *aliases
+	// deploys: there is a Deployment too.
+	deploys bool
 }
 
 // newWorld has a Service, a route, an AnalysisTemplate and a Rollout that waits for its first look.

@@ -81,7 +81,7 @@ func (w *world) settle() {
 		if err != nil {
 			return err.Error()
 		}
-		for _, play := range []func(context.Context, *scene) string{w.playPods, w.playRoutes, w.playRuns, settledSets, settledSlices} {
+		for _, play := range []func(context.Context, *scene) string{w.playPods, w.playRoutes, w.playRuns, settledSets, settledSlices, w.settledDeployment} {
 			if why := play(ctx, s); why != "" {
 				return why
 			}
@@ -308,6 +308,34 @@ func settledSets(_ context.Context, s *scene) string {
 		}
 	}
 	return ""
+}
+
+// settledDeployment: its controller has seen the last change, and counts what it owns.
+func (w *world) settledDeployment(ctx context.Context, s *scene) string {
+	if !w.deploys {
+		return ""
+	}
+	d := &appsv1.Deployment{}
+	if err := w.user.Get(ctx, client.ObjectKey{Namespace: w.ns, Name: deployment}, d); err != nil {
+		return errorText(client.IgnoreNotFound(err))
+	}
+	var pods int32
+	for i := range s.sets.Items {
+		if metav1.IsControlledBy(&s.sets.Items[i], d) {
+			pods += s.sets.Items[i].Status.Replicas
+		}
+	}
+	if st := d.Status; st.ObservedGeneration < d.Generation || st.Replicas != pods {
+		return fmt.Sprintf("the Deployment controller counts %d of %d pods", st.Replicas, pods)
+	}
+	return ""
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 func isReady(p *corev1.Pod) bool {

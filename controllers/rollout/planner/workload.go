@@ -185,7 +185,8 @@ func (d *draft) hold() {
 	}
 	if !w.Paused || !w.Claimed {
 		if d.s.Stable != nil && !w.Paused {
-			d.tell("Warning", "DeploymentResumed", fmt.Sprintf("Deployment %s was resumed and is paused again; to give its pods back, delete the Rollout", w.Name))
+			d.block(fmt.Sprintf("Deployment %s was resumed and is paused again; to give its pods back, delete the Rollout", w.Name))
+			d.tell("Warning", "DeploymentResumed", d.blocked)
 		}
 		d.do(HoldDeployment{Why: "its pods belong to the Rollout"})
 		return
