@@ -1,6 +1,9 @@
 package compare
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // The costs of not knowing the alternative beforehand, in nats: what mixing over the grid takes, fitted to simulation.
 const harmCost, safetyCost = 3, 1.5
@@ -75,3 +78,9 @@ func divergence(p, q float64) float64 {
 	}
 	return d
 }
+
+// Budget is the harm budget of a configuration, a share of all requests.
+func Budget(c Config) float64 { return c.withDefaults().Budget }
+
+// Dwell is the least time of a step.
+func Dwell(c Config) time.Duration { return c.withDefaults().Dwell }
