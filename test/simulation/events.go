@@ -309,6 +309,11 @@ func (w *World) checkRest() {
 	if st.Stable.Revision != w.template && !w.truth.foreign && w.replicas() > 0 && st.BlockedBy == "" {
 		w.violate("L4", "template %s is not rolled out and nothing says why", w.template)
 	}
+	for _, r := range w.routes {
+		if matched(r.object) { // also after somebody took our record off the route
+			w.violate("T9", "route %s still has copies at rest: %v", r.object.GetName(), copies(r.object))
+		}
+	}
 	if w.truth.foreign {
 		return
 	}

@@ -52,6 +52,7 @@ func TestExhaustive(t *testing.T) {
 		"retire":  {Config{Steps: stepSets(1), Replicas: 1}, toStage(v1alpha1.StageRetiring, 1, 0), []Event{abort, {Kind: ForeignService, A: 0}}},
 		"return":  {Config{Steps: stepSets(1), Replicas: 1}, toStage(v1alpha1.StageReturning, 1, 0), []Event{abort, {Kind: Template, A: 2}}},
 		"bake":    {Config{Steps: stepSets(1), Replicas: 1, Bake: "1m"}, toStage(v1alpha1.StageBaking, 1, 0), []Event{abort, {Kind: Template, A: 2}}},
+		"dark":    {Config{Steps: matchSteps(), Replicas: 1}, toStage(v1alpha1.StageStepping, 0, 10), []Event{abort, {Kind: ForeignRoute, A: 0, B: 1}}},
 		"delete":  {Config{Steps: stepSets(1), Replicas: 1}, toStage(v1alpha1.StageStepping, 0, 4), []Event{{Kind: Delete}}},
 	} {
 		t.Run(name, func(t *testing.T) {
