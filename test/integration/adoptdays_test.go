@@ -6,10 +6,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -236,6 +240,21 @@ func TestLostRollout(t *testing.T) {
 	w.ownedOnlyBy("Deployment " + deployment)
 }
 
+// collected waits until the garbage collector, which learns of new kinds every 30 s, has removed the canary Service of a
+// Rollout that is gone: the next Rollout of that name does not take it over.
+func (w *world) collected() {
+	w.t.Helper()
+	why := ""
+	err := wait.PollUntilContextTimeout(w.t.Context(), poll, 2*time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := w.user.Get(ctx, client.ObjectKey{Namespace: w.ns, Name: app + "-canary"}, &corev1.Service{})
+		why = fmt.Sprint(err)
+		return apierrors.IsNotFound(err), nil
+	})
+	if err != nil {
+		w.t.Fatalf("waiting for the canary Service to be gone: %v: %s", err, why)
+	}
+}
+
 // TestCrashInAdoptionAndRelease cuts the controller off at each of its writes, on the way there and back.
 func TestCrashInAdoptionAndRelease(t *testing.T) {
 	for _, v := range []variant{notSent, unacked, rebuilt} {
@@ -250,6 +269,7 @@ func TestCrashInAdoptionAndRelease(t *testing.T) {
 					w.samePods(when+", adopted", before)
 					w.release()
 					w.given(before)
+					w.collected()
 				}
 				cycle("undisturbed")
 				writes, crashes, tried := w.record.count(), 0, 0
