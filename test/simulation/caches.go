@@ -47,7 +47,7 @@ func (c *caches) clone() caches {
 // remember takes note of what has changed.
 func (c *caches) remember(w *World) {
 	for kind, value := range w.snapshot() {
-		if l := len(c.versions[kind]); l > 0 && reflect.DeepEqual(c.versions[kind][l-1], value) {
+		if l := len(c.versions[kind]); l > 0 && unchanged(c.versions[kind][l-1], value) {
 			continue
 		}
 		c.versions[kind] = append(c.versions[kind], value)
@@ -55,6 +55,28 @@ func (c *caches) remember(w *World) {
 		if len(c.versions[kind]) > depth {
 			c.versions[kind] = slices.Clone(c.versions[kind][1:])
 		}
+	}
+}
+
+// unchanged compares two versions of a kind. Routes, runs and decisions are never changed in place, so that the same
+// object is the same version; what looks different and is not costs one more version, as a real cache may have.
+func unchanged(a, b any) bool {
+	switch a := a.(type) {
+	case []planner.ReplicaSet:
+		return slices.Equal(a, b.([]planner.ReplicaSet))
+	case []planner.Pod:
+		return slices.Equal(a, b.([]planner.Pod))
+	case endpoints:
+		b := b.(endpoints)
+		return maps.Equal(a[0], b[0]) && maps.Equal(a[1], b[1])
+	case []*unstructured.Unstructured:
+		return slices.Equal(a, b.([]*unstructured.Unstructured))
+	case map[string]*v1alpha1.AnalysisRun:
+		return maps.Equal(a, b.(map[string]*v1alpha1.AnalysisRun))
+	case []v1alpha1.Decision:
+		return slices.EqualFunc(a, b.([]v1alpha1.Decision), func(a, b v1alpha1.Decision) bool { return a.UID == b.UID })
+	default:
+		return reflect.DeepEqual(a, b)
 	}
 }
 

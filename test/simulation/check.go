@@ -15,7 +15,10 @@ import (
 	"github.com/belay-delivery/belay/controllers/rollout/planner"
 )
 
-func same(a, b *v1alpha1.RolloutStatus) bool { return equality.Semantic.DeepEqual(a, b) }
+// same compares as the shell does; the quicker comparison, which is the stricter one, decides nearly always.
+func same(a, b *v1alpha1.RolloutStatus) bool {
+	return reflect.DeepEqual(a, b) || equality.Semantic.DeepEqual(a, b)
+}
 
 func (w *World) violate(id, format string, args ...any) {
 	v := id + ": " + fmt.Sprintf(format, args...)

@@ -3,7 +3,7 @@ package simulation
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -226,6 +226,11 @@ func trouble(r *rand.Rand, m Manner, e Event) Event {
 	return e
 }
 
+// pauses are the times after which the controller looks again when nothing changes: finely at first, then beyond every
+// deadline.
+var pauses = slices.Concat(slices.Repeat([]time.Duration{7 * time.Second}, 10), slices.Repeat([]time.Duration{45 * time.Second}, 4),
+	slices.Repeat([]time.Duration{11 * time.Minute}, 4))
+
 // settleDown lets the world run without faults until nothing changes any more (L1). People approve and resume; what
 // cannot go on is aborted.
 func (w *World) settleDown() {
@@ -245,19 +250,16 @@ func (w *World) settleDown() {
 		w.caches.remember(w)
 		w.caches.catchUp()
 		changed := w.reconcile(nil, lags{})
-		if w.deleted {
+		if w.deleted || len(w.truth.violations) > 0 {
 			return
 		}
 		switch {
 		case changed:
 			quiet = 0
 			w.now = w.now.Add(time.Second)
-		case quiet < 20:
+		case quiet < len(pauses):
+			w.now = w.now.Add(pauses[quiet])
 			quiet++
-			w.now = w.now.Add(7 * time.Second)
-		case quiet < 40: // deadlines, all of them
-			quiet++
-			w.now = w.now.Add(11 * time.Minute)
 		case w.rollout.Status.Attempt == nil && w.rollout.DeletionTimestamp == nil:
 			w.checkRest()
 			return
@@ -339,30 +341,4 @@ func Run(cfg Config, events []Event, verbose bool) *World {
 	w.settleDown()
 	w.truth.count.Worlds = 1
 	return w
-}
-
-// Shrink drops events while the same invariant is still violated.
-func Shrink(cfg Config, events []Event, id string) []Event {
-	fails := func(es []Event) bool {
-		w := Run(cfg, es, false)
-		return len(w.truth.violations) > 0 && strings.HasPrefix(w.truth.violations[0], id+":")
-	}
-	for size := max(1, len(events)/2); size > 0; size /= 2 {
-		for i := 0; i+size <= len(events); {
-			shorter := append(append([]Event{}, events[:i]...), events[i+size:]...)
-			if fails(shorter) {
-				events = shorter
-			} else {
-				i += size
-			}
-		}
-	}
-	for i := range events {
-		simpler := append([]Event{}, events...)
-		simpler[i].Faults, simpler[i].Lags = nil, lags{}
-		if fails(simpler) {
-			events = simpler
-		}
-	}
-	return events
 }

@@ -116,12 +116,18 @@ func search(t *testing.T, root *World, events []Event) {
 			return
 		}
 	}
+	totals.Lock()
+	totals.states, totals.transitions = totals.states+int64(len(seen)), totals.transitions+int64(transitions)
+	totals.Unlock()
 	t.Logf("depth %d, %d events: %d states, %d transitions, %d settled, in %s", *depthFlag, len(events), len(seen), transitions, settled,
 		time.Since(start).Round(time.Millisecond))
 }
 
 func fail(t *testing.T, root *World, path []Event, violation string) {
 	t.Helper()
+	totals.Lock()
+	totals.violations++
+	totals.Unlock()
 	w := root.Clone()
 	w.truth.verbose = true
 	list := make([]string, len(path))

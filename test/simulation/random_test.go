@@ -2,25 +2,51 @@ package simulation
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
 
 var (
-	seed   = flag.Uint64("seed", 0, "replay the random world with this number")
+	seed   = flag.Uint64("seed", 0, "replay the random world of this seed")
+	from   = flag.Uint64("from", 1, "the seed of the first random world; the next ones follow")
 	worlds = flag.Uint64("worlds", 0, "how many random worlds, instead of the default")
 )
 
-// wantSteps is how many plans the random worlds must make at least.
-const wantSteps = 200_000
+// wantSteps is how many plans the random worlds must make at least; with -short a fifth.
+const wantSteps = 1_000_000
 
-// world n: its configuration and events follow from n alone.
-func world(n uint64) (Config, []Event) {
-	r := rand.New(rand.NewPCG(n, 7))
+// totals are what all tests of this package have done.
+var totals struct {
+	sync.Mutex
+	Counters
+	states, transitions, violations int64
+}
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // worlds are small and short-lived
+	start := time.Now()
+	code := m.Run()
+	var use syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &use); err != nil {
+		panic(err)
+	}
+	fmt.Printf("simulation: %d worlds, %d planner steps, %d exhaustive states, %d transitions, %d violations; %s, %s of CPU\n",
+		totals.Worlds, totals.Steps, totals.states, totals.transitions, totals.violations,
+		time.Since(start).Round(time.Millisecond), time.Duration(use.Utime.Nano()+use.Stime.Nano()).Round(time.Millisecond))
+	os.Exit(code)
+}
+
+// world makes a world from a seed: its configuration and events follow from the seed alone.
+func world(seed uint64) (Config, []Event) {
+	r := rand.New(rand.NewPCG(seed, 7))
 	cfg := RandomConfig(r)
 	m := Manner{faults: r.IntN(4) > 0, people: r.IntN(4) > 0, foreign: r.IntN(4) == 0}
 	events := make([]Event, 60+r.IntN(200))
@@ -31,26 +57,28 @@ func world(n uint64) (Config, []Event) {
 	return cfg, events
 }
 
-func report(t *testing.T, n uint64, cfg Config, events []Event, violation string) {
+func report(t *testing.T, seed uint64, violation string) {
 	t.Helper()
+	cfg, events := world(seed)
 	id, _, _ := strings.Cut(violation, ":")
-	short := Shrink(cfg, events, id)
-	w := Run(cfg, short, true)
-	list := make([]string, len(short))
-	for i, e := range short {
-		list[i] = e.String()
-	}
-	t.Errorf("world %d: %s\n%+v\n%d of %d events:\n%s\ntrace:\n%s\nreplay: go test ./test/simulation -run TestRandomWorlds -seed %d", n, violation, cfg,
-		len(short), len(events), strings.Join(list, "\n"), strings.Join(w.truth.log, "\n"), n)
+	short := Failure{Config: cfg, Events: events, ID: id}.Shrink()
+	t.Errorf("seed %d: %s\nreplay: go test ./test/simulation -run TestRandomWorlds -seed %d\nshrunk from %d events;\n%s", seed, violation,
+		seed, len(events), short.Narrative())
 }
 
 func TestRandomWorlds(t *testing.T) {
 	if *seed > 0 {
 		cfg, events := world(*seed)
-		if w := Run(cfg, events, true); len(w.truth.violations) > 0 {
-			report(t, *seed, cfg, events, w.truth.violations[0])
+		w := Run(cfg, events, true)
+		t.Logf("%s\n%s", cfg, strings.Join(w.truth.log, "\n"))
+		if len(w.truth.violations) > 0 {
+			report(t, *seed, w.truth.violations[0])
 		}
 		return
+	}
+	want := int64(wantSteps)
+	if testing.Short() {
+		want /= 5
 	}
 	start := time.Now()
 	var (
@@ -60,13 +88,14 @@ func TestRandomWorlds(t *testing.T) {
 		fails atomic.Int32
 		group sync.WaitGroup
 	)
+	next.Store(*from - 1)
 	done := func(n uint64) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		if *worlds > 0 {
-			return n > *worlds
+			return n >= *from+*worlds
 		}
-		return sum.Steps >= wantSteps
+		return sum.Steps >= want
 	}
 	for range 2 {
 		group.Go(func() {
@@ -78,11 +107,15 @@ func TestRandomWorlds(t *testing.T) {
 				mu.Unlock()
 				if len(w.truth.violations) > 0 {
 					fails.Add(1)
-					report(t, n, cfg, events, w.truth.violations[0])
+					report(t, n, w.truth.violations[0])
 				}
 			}
 		})
 	}
 	group.Wait()
+	totals.Lock()
+	defer totals.Unlock()
+	totals.add(sum)
+	totals.violations += int64(fails.Load())
 	t.Logf("%+v in %s", sum, time.Since(start).Round(time.Millisecond))
 }

@@ -55,7 +55,7 @@ func (w *World) reconcile(faults []Fault, l lags) bool {
 	}
 	w.truth.count.Steps++
 	view := w.observe(l)
-	x := &executor{World: w, view: view, plan: planner.Make(view), faults: faults, known: w.version}
+	x := &executor{World: w, view: view, plan: w.cfg.plan(view), faults: faults, known: w.version}
 	w.checkPlan(x.view, x.plan)
 	before := w.version
 	err := x.run()

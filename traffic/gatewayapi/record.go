@@ -44,6 +44,9 @@ func readRecords(route *unstructured.Unstructured) map[string]record {
 }
 
 func decodeRecords(value string) map[string]record {
+	if value == "" {
+		return nil // as nearly always
+	}
 	var records map[string]record
 	if err := json.Unmarshal([]byte(value), &records); err != nil {
 		return nil

@@ -188,6 +188,9 @@ func readWeight(raw map[string]any) (*int64, error) {
 // filled in the defaults.
 func fingerprint(matches any) string {
 	list, _ := matches.([]any)
+	if len(list) == 0 {
+		return everything
+	}
 	bare := make([]any, 0, len(list))
 	for _, m := range list {
 		bare = append(bare, withoutDefaults("match", m))
@@ -199,6 +202,13 @@ func fingerprint(matches any) string {
 	if err != nil {
 		return ""
 	}
+	return digest(data)
+}
+
+// everything is the fingerprint of a rule without matches.
+var everything = digest([]byte("[]"))
+
+func digest(data []byte) string {
 	hash := sha256.Sum256(data)
 	return hex.EncodeToString(hash[:6])
 }
