@@ -22,7 +22,8 @@ type App struct {
 	Image, Version                 string
 	Replicas                       int
 	Settle, Bake, ScaleDownDelay   string
-	Steps                          []Step
+	Steps                          []Step // of a canary
+	BlueGreen                      bool   // instead: all of the traffic at once
 	Judged                         bool   // by the share of errors
 	Prometheus                     string // address; empty: Belay's default
 	Repository, Path               string // where reverts go; empty: nowhere

@@ -97,6 +97,14 @@ func (s Samples) Rate() float64 {
 	return float64(len(s)) / last.Sub(s[0].Sent).Seconds()
 }
 
+// SentRate is how many were due in a second, on average.
+func (s Samples) SentRate() float64 {
+	if n := len(s); n > 1 && s[n-1].Sent.After(s[0].Sent) {
+		return float64(n-1) / s[n-1].Sent.Sub(s[0].Sent).Seconds()
+	}
+	return 0
+}
+
 // ErrorRatio is the share of those that failed.
 func (s Samples) ErrorRatio() float64 {
 	if len(s) == 0 {

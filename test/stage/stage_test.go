@@ -49,7 +49,7 @@ func TestReadSamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if all[0].Version != "v2" || all.Rate() != 1 || len(all.Failed()) != 2 || len(all.Failed().NotOf("v3")) != 1 {
+	if all[0].Version != "v2" || all.Rate() != 1 || all.SentRate() != 1 || len(all.Failed()) != 2 || len(all.Failed().NotOf("v3")) != 1 {
 		t.Errorf("samples are not as written: %+v", all)
 	}
 	from := all[0].Sent
@@ -108,5 +108,45 @@ func TestLedgerStopsExactlyItsOwn(t *testing.T) {
 	}
 	if _, err := startTime(other.Process.Pid); err != nil {
 		t.Errorf("somebody else's process is gone: %v", err)
+	}
+}
+
+func TestIdleSince(t *testing.T) {
+	before, err := parseCPUTime("cpu  100 0 50 800 50 0 0 0 7 7\ncpu0 1 1 1 1 1 1 1 1\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := parseCPUTime("cpu  160 0 50 820 55 5 5 5 99 99\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := after.IdleSince(before); got != 0.25 { // 25 of 100 ticks; guests are part of the first two
+		t.Errorf("IdleSince = %v, want 0.25", got)
+	}
+	if got := before.IdleSince(before); got != 0 {
+		t.Errorf("IdleSince with no time between = %v, want 0", got)
+	}
+	for _, text := range []string{"", "cpu 1 2 3\n", "intr 1 2 3 4 5 6 7 8 9\n", "cpu a 2 3 4 5 6 7 8\n"} {
+		if _, err := parseCPUTime(text); err == nil {
+			t.Errorf("%q is taken for the processors' times", text)
+		}
+	}
+}
+
+func TestBlueGreenApp(t *testing.T) {
+	app := (&Bed{}).App("shop", "checkout")
+	app.BlueGreen = true
+	files, err := app.Files("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := Documents(files["rollout.yaml"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, _ := objects[0].Object["spec"].(map[string]any)
+	want := map[string]any{"blueGreen": map[string]any{"hold": "1s", "bake": "5s", "scaleDownDelay": "3s"}}
+	if diff := cmp.Diff(want, spec["strategy"]); diff != "" {
+		t.Errorf("the strategy is not as wanted (-want +got):\n%s", diff)
 	}
 }

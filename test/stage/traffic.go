@@ -117,6 +117,28 @@ func (l *Load) Await(ctx context.Context, version string, n int) error {
 	})
 }
 
+// More waits until a number of further requests have been answered, by whomever.
+func (l *Load) More(ctx context.Context, n int) error {
+	total := func() (sum int, err error) {
+		now, err := l.Now()
+		for _, v := range now {
+			sum += v.Total
+		}
+		return sum, err
+	}
+	before, err := total()
+	if err != nil {
+		return err
+	}
+	return Poll(ctx, fmt.Sprintf("%d more answers", n), time.Minute, func(context.Context) error {
+		now, err := total()
+		if err == nil && now-before < n {
+			err = fmt.Errorf("there are %d", now-before)
+		}
+		return err
+	})
+}
+
 // Finish ends the run and returns every request of it.
 func (l *Load) Finish() (Samples, error) {
 	if err := l.Stop(); err != nil {

@@ -148,32 +148,6 @@ func hasCondition(o *unstructured.Unstructured, kind string) bool {
 	return false
 }
 
-// createGateway makes the class and the Gateway, whose one listener takes routes of all namespaces.
-func (c *cluster) createGateway(ctx context.Context, port int) error {
-	gateway := map[string]any{
-		"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
-		"metadata": map[string]any{"name": gatewayName, "namespace": gatewayNamespace},
-		"spec": map[string]any{
-			"gatewayClassName": gatewayClass,
-			"listeners": []any{map[string]any{
-				"name": "http", "protocol": "HTTP", "port": int64(port), // Traefik attaches a listener to the entry point of its port
-				"allowedRoutes": map[string]any{"namespaces": map[string]any{"from": "All"}},
-			}},
-		},
-	}
-	class := map[string]any{
-		"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
-		"metadata": map[string]any{"name": gatewayClass}, "spec": map[string]any{"controllerName": "traefik.io/gateway-controller"},
-	}
-	namespace := map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": gatewayNamespace}}
-	for _, o := range []map[string]any{namespace, class, gateway} {
-		if err := c.apply(ctx, &unstructured.Unstructured{Object: o}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (c *cluster) hasServiceAccount(ctx context.Context) error {
 	_, err := c.typed.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 	return err
@@ -194,12 +168,4 @@ func (c *cluster) hasNode(ctx context.Context) error {
 		}
 	}
 	return errors.New("no node is ready")
-}
-
-func (c *cluster) hasGateway(ctx context.Context) error {
-	g, err := c.dynamic.Resource(resources["Gateway"]).Namespace(gatewayNamespace).Get(ctx, gatewayName, metav1.GetOptions{})
-	if err == nil && !hasCondition(g, "Programmed") {
-		err = errors.New("the Gateway is not programmed")
-	}
-	return err
 }

@@ -166,32 +166,6 @@ func (t *Testbed) startNode() error {
 		"--pods", t.info.PodCIDR, "--images", t.info.Images, "--logs", logs)
 }
 
-func (t *Testbed) startGateway(ctx context.Context, c *cluster) error {
-	first, err := t.slot.Ports(2)
-	if err != nil {
-		return err
-	}
-	t.info.GatewayURL, t.info.GatewayAPIURL = fmt.Sprintf("http://127.0.0.1:%d", first), fmt.Sprintf("http://127.0.0.1:%d", first+1)
-	t.info.GatewayClass, t.info.GatewayName, t.info.GatewayNS = gatewayClass, gatewayName, gatewayNamespace
-	if err := c.createGateway(ctx, first); err != nil {
-		return err
-	}
-	err = t.spawn(Gateway, []string{"KUBECONFIG=" + t.info.Kubeconfig, "KUBERNETES_SERVICE_HOST="}, t.info.Programs[parts.Traefik],
-		"--global.checknewversion=false", "--global.sendanonymoususage=false", // or it calls out
-		"--entrypoints.web.address=127.0.0.1:"+port(first), "--entrypoints.traefik.address=127.0.0.1:"+port(first+1),
-		"--entrypoints.web.transport.lifecycle.gracetimeout=1s", "--entrypoints.traefik.transport.lifecycle.gracetimeout=1s",
-		"--providers.providersthrottleduration="+t.opts.Throttle.String(),
-		"--providers.kubernetesgateway=true", "--providers.kubernetesgateway.statusaddress.ip=127.0.0.1",
-		"--ping=true", "--ping.entrypoint=traefik", "--api=true", "--api.insecure=true", "--api.dashboard=false",
-		"--metrics.prometheus=true", "--metrics.prometheus.entrypoint=traefik",
-		"--metrics.prometheus.addserviceslabels=true", "--metrics.prometheus.addrouterslabels=true",
-		"--metrics.prometheus.buckets=0.005,0.01,0.025,0.05,0.1,0.25,0.5,1,2.5,5", "--log.level=INFO")
-	if err != nil {
-		return err
-	}
-	return await(ctx, "the gateway's process", func(ctx context.Context) error { return answers(ctx, t.info.GatewayAPIURL+"/ping") })
-}
-
 func (t *Testbed) startPrometheus() error {
 	p, err := t.slot.Ports(1)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/kubernetes"
@@ -84,6 +86,36 @@ func nodeCommand() *cobra.Command {
 	f.StringVar(&pods, "pods", "10.244.0.0/16", "addresses of pods")
 	f.StringVar(&o.Images, "images", "", "folder of images")
 	f.StringVar(&o.Logs, "logs", "", "folder of logs")
+	return cmd
+}
+
+func gatewayCommand() *cobra.Command {
+	var dir string
+	var o testbed.GatewayOptions
+	cmd := &cobra.Command{
+		Use: "gateway --dir DIR NAME", Args: cobra.ExactArgs(1),
+		Short: "Become one more gateway inside a running testbed's network, with a Gateway and a class called NAME",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			info, err := testbed.ReadInfo(dir)
+			if err != nil {
+				return err
+			}
+			o.Name, o.Class = args[0], args[0]
+			argv, env, err := testbed.AnotherGateway(cmd.Context(), info, o)
+			if err != nil {
+				return err
+			}
+			return syscall.Exec(argv[0], argv, env)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&dir, "dir", "", "the testbed's folder")
+	f.IntVar(&o.Port, "port", 0, "where traffic enters")
+	f.IntVar(&o.APIPort, "api-port", 0, "of its own API, with /ping")
+	f.DurationVar(&o.Throttle, "throttle", 2*time.Second, "least time between two changes of its configuration")
+	for _, name := range []string{"dir", "port", "api-port"} {
+		_ = cmd.MarkFlagRequired(name)
+	}
 	return cmd
 }
 

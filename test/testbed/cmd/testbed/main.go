@@ -28,7 +28,7 @@ func main() {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(buildCommand(), upCommand(), downCommand(), statusCommand(), execCommand(), runCommand(),
-		repoCommand(), loadCommand(), nodeCommand(), gitServerCommand())
+		repoCommand(), gatewayCommand(), loadCommand(), nodeCommand(), gitServerCommand())
 	err := root.ExecuteContext(ctx)
 	var code exitCode
 	if errors.As(err, &code) {
