@@ -95,7 +95,7 @@ func ObserveComparison(status v1alpha1.MetricStatus, metric v1alpha1.Metric, o O
 		return s
 	}
 	verdict := comparedVerdict(o)
-	fresh := s.Verdict != verdict || s.ConsecutiveErrors > 0 || s.Comparison == nil || verdict == v1alpha1.VerdictPass && (s.LastPassedAt == nil || s.LastPassedAt.Time.Before(o.StepSince))
+	fresh := s.Verdict != verdict || s.ConsecutiveErrors > 0 || s.Comparison == nil || !SameStep(s.Comparison.Step, o.Step)
 	if !fresh && len(s.Recent) > 0 && at.Sub(s.Recent[0].At.Time) < summaryEvery {
 		return s
 	}
@@ -107,10 +107,11 @@ func ObserveComparison(status v1alpha1.MetricStatus, metric v1alpha1.Metric, o O
 		m.Result = ResultFailed
 	}
 	s.ConsecutiveErrors, s.Verdict, s.Message = 0, verdict, clip(o.Comparison.Text, 1024)
-	if m.Result == ResultPassed && (s.LastPassedAt == nil || s.LastPassedAt.Time.Before(o.StepSince)) {
+	if m.Result == ResultPassed && (status.Verdict != v1alpha1.VerdictPass || s.Comparison == nil || !SameStep(s.Comparison.Step, o.Step)) {
 		s.LastPassedAt = &m.At
 	}
 	s.Comparison = comparison(o.Comparison)
+	s.Comparison.Step = o.Step.DeepCopy()
 	s.Recent = append([]v1alpha1.Measurement{m}, s.Recent[:min(len(s.Recent), maxRecent-1)]...)
 	return s
 }
@@ -122,11 +123,19 @@ func comparedVerdict(o Outcome) v1alpha1.RunVerdict {
 	case compare.Hold:
 		return v1alpha1.VerdictHold
 	case compare.Step:
-		if !o.StepSince.IsZero() && o.Dwelt {
+		if o.Step != nil && o.Dwelt {
 			return v1alpha1.VerdictPass
 		}
 	}
 	return v1alpha1.VerdictPending
+}
+
+// SameStep says whether two steps are the same: what is proven of one is proven of the other.
+func SameStep(a, b *v1alpha1.RunStep) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Since.Equal(&b.Since) && a.Weight == b.Weight && a.NextWeight == b.NextWeight && a.TotalWeight == b.TotalWeight
 }
 
 // erring is the verdict that provider errors in a row lead to; empty below the limit.

@@ -43,9 +43,9 @@ type Outcome struct {
 	Reason string
 	// Comparison is what the engine says of a compare metric; nil where there is no block yet.
 	Comparison *compare.Report
-	// StepSince is when the step began that the comparison speaks of; Dwelt says that it has lasted long enough.
-	StepSince time.Time
-	Dwelt     bool
+	// Step is the step that the comparison speaks of, nil before there is one; Dwelt says that it has lasted long enough.
+	Step  *v1alpha1.RunStep
+	Dwelt bool
 }
 
 // Observe takes one outcome into a metric's status. The result shares no memory with status. A metric that is measured

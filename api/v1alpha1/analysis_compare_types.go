@@ -150,6 +150,9 @@ type RunStep struct {
 
 // Comparison is what is known of a compare metric, all numbers since the run began.
 type Comparison struct {
+	// step that the verdict and safety speak of; unset before the run was told of one.
+	// +optional
+	Step *RunStep `json:"step,omitempty"`
 	// canaryRequests were measured of the canary, stableRequests of stable.
 	// +optional
 	CanaryRequests int64 `json:"canaryRequests,omitempty"`

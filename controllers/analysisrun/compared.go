@@ -144,8 +144,8 @@ type comparison struct {
 	started time.Time
 	// upTo is until when each compare metric's samples were read.
 	upTo []time.Time
-	// steps of the run that the engine was told of.
-	steps int
+	// told is the last step that the engine was told of; nil before.
+	told *v1alpha1.RunStep
 	// looked is when it was last looked.
 	looked time.Time
 }
@@ -187,12 +187,8 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.AnalysisRun, c *
 		return outcomes, nil
 	}
 	c.judge(run, now)
-	since := time.Time{}
-	if c.steps > 0 && c.steps <= len(run.Spec.Steps) {
-		since = run.Spec.Steps[c.steps-1].Since.Time
-	}
 	for i, report := range c.engine.Report() {
-		o := analysis.Outcome{At: c.engine.At(), Done: r.Clock.Now(), StepSince: since, Dwelt: c.engine.Dwelt()}
+		o := analysis.Outcome{At: c.engine.At(), Done: r.Clock.Now(), Step: c.told, Dwelt: c.engine.Dwelt()}
 		if !c.engine.At().IsZero() {
 			o.Comparison = &report
 		} else {
@@ -210,14 +206,29 @@ func (c *comparison) judge(run *v1alpha1.AnalysisRun, now time.Time) {
 			c.engine.Reference(b)
 			continue
 		}
-		for c.steps < len(run.Spec.Steps) && !run.Spec.Steps[c.steps].Since.After(b.Start) {
-			s := run.Spec.Steps[c.steps]
+		for _, s := range c.untold(run.Spec.Steps) {
+			if s.Since.After(b.Start) {
+				break
+			}
 			total := float64(max(1, s.TotalWeight))
 			c.engine.StepAt(b.Start, float64(s.Weight)/total, float64(s.NextWeight)/total)
-			c.steps++
+			c.told = &s
 		}
 		c.engine.Add(b)
 	}
+}
+
+// untold are the steps after the one that the engine was told of last. A run forgets its oldest steps.
+func (c *comparison) untold(steps []v1alpha1.RunStep) []v1alpha1.RunStep {
+	if c.told == nil {
+		return steps
+	}
+	for i := len(steps) - 1; i >= 0; i-- {
+		if analysis.SameStep(&steps[i], c.told) {
+			return steps[i+1:]
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(s v1alpha1.RunStep) bool { return !s.Since.After(c.told.Since.Time) })
 }
 
 // comparedPods are the values for selectors, and whose series count.

@@ -212,6 +212,7 @@ func (w *World) judge(name string, run *v1alpha1.AnalysisRun) {
 			break
 		} else {
 			w.truth.good[name] = steps[len(steps)-1].Since.Time
+			m.Comparison = &v1alpha1.Comparison{Step: steps[len(steps)-1].DeepCopy()}
 		}
 		m.Verdict, m.LastPassedAt, st.Message = v1alpha1.VerdictPass, &at, "within bounds"
 	}

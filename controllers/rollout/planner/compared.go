@@ -43,8 +43,11 @@ func marked(run *v1alpha1.AnalysisRun, step v1alpha1.RunStep) bool {
 	if len(run.Spec.Steps) == 0 {
 		return false
 	}
-	last := run.Spec.Steps[len(run.Spec.Steps)-1]
-	return last.Since.Equal(&step.Since) && last.Weight == step.Weight && last.NextWeight == step.NextWeight && last.TotalWeight == step.TotalWeight
+	return sameStep(run.Spec.Steps[len(run.Spec.Steps)-1], step)
+}
+
+func sameStep(a, b v1alpha1.RunStep) bool {
+	return a.Since.Equal(&b.Since) && a.Weight == b.Weight && a.NextWeight == b.NextWeight && a.TotalWeight == b.TotalWeight
 }
 
 // owesProof says what a compare metric owes to the current step: its proof must be of this very step, as the run was told of
@@ -53,13 +56,16 @@ func (d *draft) owesProof(run *v1alpha1.AnalysisRun, m v1alpha1.Metric, since me
 	if d.s.Attempt.Stage != v1alpha1.StageStepping {
 		return ""
 	}
-	if !marked(run, d.runStep()) || run.Status.ObservedGeneration < run.Generation {
+	step := d.runStep()
+	if !marked(run, step) {
 		return fmt.Sprintf("metric %s: its evidence for this step begins", m.Name)
 	}
 	for i := range run.Status.Metrics {
 		s := &run.Status.Metrics[i]
 		switch {
 		case s.Name != m.Name:
+		case s.Comparison == nil || s.Comparison.Step == nil || !sameStep(*s.Comparison.Step, step):
+			return fmt.Sprintf("metric %s: its evidence for this step begins", m.Name)
 		case s.Verdict == v1alpha1.VerdictPass && s.LastPassedAt != nil && since.Before(s.LastPassedAt):
 			return ""
 		case s.Message != "" && s.Verdict != v1alpha1.VerdictPass:

@@ -17,6 +17,10 @@ func comparing() (Observed, *v1alpha1.AnalysisRun) {
 	for i := range run.Spec.Metrics {
 		run.Spec.Metrics[i].Compare, run.Spec.Metrics[i].Threshold = &v1alpha1.Compare{}, v1alpha1.Threshold{}
 	}
+	step := v1alpha1.RunStep{Since: *o.attempt().ConfirmedAt, Weight: 50, NextWeight: 100, TotalWeight: 100}
+	for i := range run.Status.Metrics {
+		run.Status.Metrics[i].Comparison = &v1alpha1.Comparison{Step: step.DeepCopy()}
+	}
 	return o, run
 }
 
@@ -41,9 +45,9 @@ func TestCompareProvesTheStep(t *testing.T) {
 		{"proven before the step was confirmed anew", func(o *Observed, run *v1alpha1.AnalysisRun) {
 			run.Spec.Steps = []v1alpha1.RunStep{{Since: at(-time.Hour), Weight: 50, NextWeight: 100, TotalWeight: 100}}
 		}, "Stepping 1 at 50", true, "begins"},
-		{"told, and not taken note of", func(o *Observed, run *v1alpha1.AnalysisRun) {
+		{"told, and the proof is of a smaller step", func(o *Observed, run *v1alpha1.AnalysisRun) {
 			run.Spec.Steps = []v1alpha1.RunStep{{Since: confirmed(o), Weight: 50, NextWeight: 100, TotalWeight: 100}}
-			run.Generation = run.Status.ObservedGeneration + 1
+			run.Status.Metrics[0].Comparison.Step.NextWeight = 60
 		}, "Stepping 1 at 50", false, "begins"},
 		{"told, and the proof is older", func(o *Observed, run *v1alpha1.AnalysisRun) {
 			run.Spec.Steps = []v1alpha1.RunStep{{Since: confirmed(o), Weight: 50, NextWeight: 100, TotalWeight: 100}}
