@@ -14,9 +14,9 @@ func dark(approval bool) func(*stage.App) {
 	return func(a *stage.App) { a.Steps[0].Approval = approval }
 }
 
-// darkRelease brings version 2, and puts the match in place of the first step's weight.
+// darkRelease brings version 2, and puts the match in place of the first step's weight. Methods are asked of the gateway's class.
 func darkRelease(text string) string {
-	text = strings.Replace(text, "{name: first, weight: 10,", "{name: team, match: {headers: [{name: x-team, value: checkout}]},", 1)
+	text = strings.Replace(text, "{name: first, weight: 10,", "{name: team, match: {headers: [{name: x-team, value: checkout}], methods: [GET]},", 1)
 	return stage.Release("v1", "v2", "")(text)
 }
 
@@ -58,7 +58,7 @@ func TestHeaderCanary(t *testing.T) {
 	if wrong := others.NotOf("v1"); len(others) < 100 || len(wrong) > 0 {
 		t.Errorf("%d of %d other requests were not answered by version 1: %s", len(wrong), len(others), wrong.Describe())
 	}
-	if !strings.Contains(status, "requests with header x-team=checkout go to the canary") {
+	if !strings.Contains(status, "requests with header x-team=checkout, method GET go to the canary") {
 		t.Errorf("status does not say what matches:\n%s", status)
 	}
 }
