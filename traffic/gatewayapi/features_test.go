@@ -17,9 +17,9 @@ func TestSupports(t *testing.T) {
 	}{
 		{"reported", "example.com/g", []string{"Gateway", FeatureMethods}, FeatureMethods, true, ""},
 		{"not among what is reported", "example.com/g", []string{"Gateway"}, FeatureMethods, false, "controller example.com/g does not report it among its 1 supportedFeatures"},
-		{"what is reported outranks what is known", "istio.io/gateway-controller", []string{"Gateway"}, FeatureMethods, false, "does not report it"},
-		{"silent and known", "istio.io/gateway-controller", nil, FeatureMethods, true, ""},
-		{"silent and known not to", "networking.gke.io/gateway", nil, FeatureMethods, false, "controller networking.gke.io/gateway does not have it"},
+		{"what is reported outranks what is known", "traefik.io/gateway-controller", []string{"Gateway"}, FeatureMethods, false, "does not report it"},
+		{"silent and known", "traefik.io/gateway-controller", nil, FeatureMethods, true, ""},
+		{"silent and known not to", "traefik.io/gateway-controller", nil, "HTTPRouteRequestMirror", false, "controller traefik.io/gateway-controller does not have it"},
 		{"silent and unknown", "example.com/g", nil, FeatureQueryParams, false, "reports no supportedFeatures"},
 	} {
 		if ok, why := Supports(c.controller, c.reported, c.feature); ok != c.ok || !strings.Contains(why, c.why) || ok != (why == "") {
