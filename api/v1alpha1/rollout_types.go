@@ -22,7 +22,7 @@ import (
 // +kubebuilder:printcolumn:name="Blocked by",type=string,JSONPath=`.status.blockedBy`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name must have at most 52 characters: ReplicaSets are named <name>-<revision>"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt.stage == 'Initial' || (self.spec.traffic.stableService == oldSelf.spec.traffic.stableService && has(self.spec.traffic.canaryService) == has(oldSelf.spec.traffic.canaryService) && (!has(self.spec.traffic.canaryService) || self.spec.traffic.canaryService == oldSelf.spec.traffic.canaryService) && self.spec.traffic.totalWeight == oldSelf.spec.traffic.totalWeight && self.spec.traffic.routes == oldSelf.spec.traffic.routes)",message="spec.traffic: Services, routes and totalWeight cannot be changed while an attempt is under way: wait for its end, or abort it"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt.stage == 'Initial' || (self.spec.traffic.stableService == oldSelf.spec.traffic.stableService && has(self.spec.traffic.canaryService) == has(oldSelf.spec.traffic.canaryService) && (!has(self.spec.traffic.canaryService) || self.spec.traffic.canaryService == oldSelf.spec.traffic.canaryService) && self.spec.traffic.totalWeight == oldSelf.spec.traffic.totalWeight && self.spec.traffic.routes.map(r, r) == oldSelf.spec.traffic.routes.map(r, r))",message="spec.traffic: Services, routes and totalWeight cannot be changed while an attempt is under way: wait for its end, or abort it"
 type Rollout struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is the standard object metadata.
@@ -173,27 +173,44 @@ type Traffic struct {
 	// +optional
 	// +kubebuilder:default="10s"
 	Settle Duration `json:"settle,omitempty"`
-	// routes carry the traffic. Every rule that refers to stableService is stepped.
+	// routes carry the traffic. Every rule that refers to stableService is stepped, or only the rules named.
 	// +required
 	// +listType=map
 	// +listMapKey=kind
+	// +listMapKey=namespace
 	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Routes []RouteReference `json:"routes"`
 }
 
-// RouteReference names a route of the Gateway API in the Rollout's namespace.
+// RouteReference names a route of the Gateway API.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.rules) || size(self.rules) == 0 || self.kind in ['HTTPRoute', 'GRPCRoute']",message="rules can be named on HTTPRoute and GRPCRoute only: a TLSRoute or TCPRoute has one rule"
 type RouteReference struct {
-	// kind of the route: HTTPRoute.
+	// kind of the route. HTTPRoute and GRPCRoute split requests; TLSRoute and TCPRoute split new connections, by weight
+	// only.
 	// +required
-	// +kubebuilder:validation:Enum=HTTPRoute
+	// +kubebuilder:validation:Enum=HTTPRoute;GRPCRoute;TLSRoute;TCPRoute
 	Kind string `json:"kind"`
 	// name of the route.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
+	// namespace of the route. Default: the Rollout's. A route elsewhere needs a ReferenceGrant here for both Services.
+	// +optional
+	// +kubebuilder:default=""
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`
+	Namespace string `json:"namespace,omitempty"`
+	// rules are the names of the rules that are stepped. Default: every rule that refers to stableService.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Rules []string `json:"rules,omitempty"`
 }
 
 // CanaryStrategy exposes a new revision to a growing share of the traffic.

@@ -72,15 +72,24 @@ func cacheOptions(namespaces string) (cache.Options, error) {
 	o := cache.Options{ByObject: map[client.Object]cache.ByObject{
 		&corev1.Pod{}: selected, &appsv1.ReplicaSet{}: selected, &appsv1.Deployment{}: slim, &corev1.Service{}: slim, &discoveryv1.EndpointSlice{}: slim,
 	}}
-	for _, n := range strings.Split(namespaces, ",") {
-		if n = strings.TrimSpace(n); n != "" {
-			if o.DefaultNamespaces == nil {
-				o.DefaultNamespaces = map[string]cache.Config{}
-			}
-			o.DefaultNamespaces[n] = cache.Config{}
+	for _, n := range namespaceList(namespaces) {
+		if o.DefaultNamespaces == nil {
+			o.DefaultNamespaces = map[string]cache.Config{}
 		}
+		o.DefaultNamespaces[n] = cache.Config{}
 	}
 	return o, nil
+}
+
+// namespaceList reads --namespaces; none means all.
+func namespaceList(value string) []string {
+	var out []string
+	for _, n := range strings.Split(value, ",") {
+		if n = strings.TrimSpace(n); n != "" {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 func addControllers(mgr ctrl.Manager, o options) error {
@@ -88,7 +97,8 @@ func addControllers(mgr ctrl.Manager, o options) error {
 	recorder := mgr.GetEventRecorder("belay")
 	setups := []func() error{
 		func() error {
-			r := &rollout.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(), Clock: clock.RealClock{}, Recorder: recorder}
+			r := &rollout.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(), Clock: clock.RealClock{}, Recorder: recorder,
+				Namespaces: namespaceList(o.namespaces)}
 			return r.SetupWithManager(mgr, rollout.Options{MaxConcurrentReconciles: o.rollouts})
 		},
 		func() error {

@@ -341,15 +341,16 @@ func (w *work) patchRoute(ctx context.Context, a planner.PatchRoute) error {
 			return errStale
 		}
 	}
-	route := &unstructured.Unstructured{}
-	route.SetGroupVersionKind(routeKind)
-	route.SetNamespace(w.rollout.Namespace)
-	route.SetName(a.Name)
+	i := slices.IndexFunc(w.observed.Routes, func(r planner.Route) bool { return r.Object != nil && r.Is(a) })
+	if i < 0 {
+		return fmt.Errorf("%s is not among the routes that were read", a)
+	}
+	route := identityOf(w.observed.Routes[i].Object)
 	err := w.Client.Patch(ctx, route, client.RawPatch(types.JSONPatchType, a.Patch), client.FieldOwner(v1alpha1.FieldManager))
 	if err == nil {
-		ctrl.LoggerFrom(ctx).Info("Patched route", "HTTPRoute", a.Name, "weight", a.Weight, "why", a.Why)
+		ctrl.LoggerFrom(ctx).Info("Patched route", a.Kind, client.ObjectKeyFromObject(route), "weight", a.Weight, "why", a.Why)
 	}
-	if apierrors.IsInvalid(err) && w.outdated(ctx, a.Name) {
+	if apierrors.IsInvalid(err) && w.outdated(ctx, w.observed.Routes[i].Object) {
 		return errStale
 	}
 	return err
@@ -357,15 +358,21 @@ func (w *work) patchRoute(ctx context.Context, a planner.PatchRoute) error {
 
 // outdated says whether a route is no longer the one that the plan was made for: then a test of the patch has failed,
 // which the API server does not tell apart from a patch that is wrong.
-func (w *work) outdated(ctx context.Context, name string) bool {
-	now := &unstructured.Unstructured{}
-	now.SetGroupVersionKind(routeKind)
-	if err := w.Reader.Get(ctx, client.ObjectKey{Namespace: w.rollout.Namespace, Name: name}, now); err != nil {
+func (w *work) outdated(ctx context.Context, planned *unstructured.Unstructured) bool {
+	now := identityOf(planned)
+	if err := w.Reader.Get(ctx, client.ObjectKeyFromObject(planned), now); err != nil {
 		return apierrors.IsNotFound(err)
 	}
-	return !slices.ContainsFunc(w.observed.Routes, func(r planner.Route) bool {
-		return r.Name == name && r.Object != nil && r.Object.GetResourceVersion() == now.GetResourceVersion()
-	})
+	return planned.GetResourceVersion() != now.GetResourceVersion()
+}
+
+// identityOf is an object of the same kind, namespace and name without content.
+func identityOf(o *unstructured.Unstructured) *unstructured.Unstructured {
+	out := &unstructured.Unstructured{}
+	out.SetGroupVersionKind(o.GroupVersionKind())
+	out.SetNamespace(o.GetNamespace())
+	out.SetName(o.GetName())
+	return out
 }
 
 // maxRunSteps is how many steps an AnalysisRun remembers, as its schema says.

@@ -10,9 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -24,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/rollout/planner"
@@ -32,9 +29,6 @@ import (
 
 // again is how soon a Rollout is looked at after something was written: what was written must first be seen.
 const again = 50 * time.Millisecond
-
-// routeKind is the kind of route that is split.
-var routeKind = schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: gatewayv1.GroupVersion.Version, Kind: "HTTPRoute"}
 
 // Reconciler brings Rollouts forward, and back.
 type Reconciler struct {
@@ -46,6 +40,10 @@ type Reconciler struct {
 	Clock  clock.PassiveClock
 	// Recorder tells events.
 	Recorder events.EventRecorder
+	// Namespaces that the caches cover; none for all.
+	Namespaces []string
+
+	watches watches
 }
 
 // Options of the controller.
@@ -59,9 +57,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 	if o.MaxConcurrentReconciles == 0 {
 		o.MaxConcurrentReconciles = 8
 	}
-	route := &unstructured.Unstructured{}
-	route.SetGroupVersionKind(routeKind)
-	err := ctrl.NewControllerManagedBy(mgr).Named("rollout").
+	if err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.Rollout{}, indexRoutes, routeKeys); err != nil {
+		return fmt.Errorf("indexing Rollouts by route: %w", err)
+	}
+	built, err := ctrl.NewControllerManagedBy(mgr).Named("rollout").
 		For(&v1alpha1.Rollout{}, builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&appsv1.ReplicaSet{}).
 		Owns(&v1alpha1.AnalysisRun{}).
@@ -69,16 +68,15 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesDeployment))).
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesService))).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesSlice))).
-		Watches(route, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesRoute))).
-		Watches(gatewayObject("GatewayClass"), handler.EnqueueRequestsFromMapFunc(r.rolloutsWithFeatures)).
 		Watches(&v1alpha1.AnalysisTemplate{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesTemplate))).
 		Watches(&v1alpha1.Decision{}, handler.EnqueueRequestsFromMapFunc(rolloutOfDecision)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 15*time.Second)}).
-		Complete(r)
+		Build(r)
 	if err != nil {
 		return fmt.Errorf("setting up the Rollout controller: %w", err)
 	}
+	r.watches.controller, r.watches.cache = built, mgr.GetCache()
 	return nil
 }
 
@@ -155,15 +153,6 @@ func usesService(r *v1alpha1.Rollout, o client.Object) bool {
 func usesSlice(r *v1alpha1.Rollout, o client.Object) bool {
 	name := o.GetLabels()[discoveryv1.LabelServiceName]
 	return name == r.Spec.Traffic.StableService || name == canaryService(r)
-}
-
-func usesRoute(r *v1alpha1.Rollout, o client.Object) bool {
-	for _, ref := range r.Spec.Traffic.Routes {
-		if ref.Name == o.GetName() {
-			return true
-		}
-	}
-	return false
 }
 
 func usesTemplate(r *v1alpha1.Rollout, o client.Object) bool {

@@ -59,6 +59,9 @@ func (r *Reconciler) gateway(ctx context.Context, p gatewayapi.Parent) (planner.
 		return g, fmt.Errorf("reading %s: %w", g.Name, err)
 	}
 	class := gatewayObject("GatewayClass")
+	if err := r.watches.begin(class.GroupVersionKind(), r.rolloutsWithFeatures); err != nil {
+		return g, err
+	}
 	err = r.Client.Get(ctx, client.ObjectKey{Name: gatewayapi.ClassOf(gateway)}, class)
 	if apierrors.IsNotFound(err) {
 		return g, nil

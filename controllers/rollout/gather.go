@@ -11,7 +11,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -206,28 +205,6 @@ func (r *Reconciler) endpoints(ctx context.Context, namespace, service string, p
 		}
 	}
 	return count, nil
-}
-
-// gatherRoutes reads routes from the API server while an attempt runs: read-your-own-writes does not cover objects
-// without a type, and a route from before the last patch would be taken for one that carries the wanted weight.
-func (r *Reconciler) gatherRoutes(ctx context.Context, ro *v1alpha1.Rollout, o *planner.Observed) error {
-	reader := client.Reader(r.Client)
-	if ro.Status.Attempt != nil {
-		reader = r.Reader
-	}
-	for _, ref := range ro.Spec.Traffic.Routes {
-		route := &unstructured.Unstructured{}
-		route.SetGroupVersionKind(routeKind)
-		err := reader.Get(ctx, client.ObjectKey{Namespace: ro.Namespace, Name: ref.Name}, route)
-		switch {
-		case apierrors.IsNotFound(err):
-			route = nil
-		case err != nil:
-			return fmt.Errorf("reading %s %s: %w", ref.Kind, ref.Name, err)
-		}
-		o.Routes = append(o.Routes, planner.Route{Kind: ref.Kind, Name: ref.Name, Object: route})
-	}
-	return nil
 }
 
 func (r *Reconciler) gatherAnalysis(ctx context.Context, ro *v1alpha1.Rollout, o *planner.Observed) error {

@@ -59,7 +59,7 @@ func TestAdopt(t *testing.T) {
 		t.Error("--print made a Rollout")
 	}
 	h.want(h.run("adopt", "cart", "--service", "other"), ExitError, "does not select the pods", "cart, cart-metrics")
-	h.want(h.run("adopt", "cart", "--service", "cart-metrics"), ExitError, "no HTTPRoute refers to")
+	h.want(h.run("adopt", "cart", "--service", "cart-metrics"), ExitError, "no route refers to")
 	h.want(h.run("adopt", "cart"), ExitOK, "takes over Deployment cart, with Service cart and HTTPRoute public", "kubectl belay release cart")
 	if err := h.env.Client.Get(t.Context(), key, r); err != nil {
 		t.Error(err)

@@ -11,7 +11,7 @@ import (
 
 // checkMatches finds steps whose match the route cannot carry, as the controller would before the rollout starts, and
 // policies that would not cover the rules that such a step adds.
-func (b *bundle) checkMatches(r typed[v1alpha1.Rollout], rt typed[route]) []Finding {
+func (b *bundle) checkMatches(r typed[v1alpha1.Rollout], rt typed[route], ref v1alpha1.RouteReference) []Finding {
 	var out []Finding
 	matches := false
 	for i, s := range r.v.Spec.Steps() {
@@ -25,8 +25,8 @@ func (b *bundle) checkMatches(r typed[v1alpha1.Rollout], rt typed[route]) []Find
 		matches = true
 		split := gatewayapi.Split{Namespace: r.object.GetNamespace(), StableService: r.v.Spec.Traffic.StableService,
 			CanaryService: canaryService(r), Total: r.v.Spec.Traffic.Total(), Canary: weightOf(&s), Match: gatewayapi.MatchOf(s.Match),
-			Present: true, Owner: r.object.GetNamespace() + "/" + r.object.GetName()}
-		if rt.object.GetNamespace() == "" {
+			Present: true, Rules: ref.Rules, Owner: r.object.GetNamespace() + "/" + r.object.GetName()}
+		if rt.object.GetNamespace() == "" && ref.Namespace == "" {
 			split.Namespace = ""
 		}
 		if v := gatewayapi.Inspect(rt.object, split); v.Problem != "" {

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,12 @@ func (b *bundle) checkRollout(r typed[v1alpha1.Rollout]) []Finding {
 	}
 	out = append(out, b.checkServices(r)...)
 	for i, ref := range r.v.Spec.Traffic.Routes {
-		out = append(out, b.checkRoute(r, fmt.Sprintf("spec.traffic.routes[%d].name", i), ref.Name)...)
+		out = append(out, b.checkRoute(r, fmt.Sprintf("spec.traffic.routes[%d]", i), ref)...)
+		if j := slices.IndexFunc(r.v.Spec.Traffic.Routes[:i], func(o v1alpha1.RouteReference) bool {
+			return o.Kind == ref.Kind && o.Name == ref.Name && routeNamespace(r, o) == routeNamespace(r, ref)
+		}); j >= 0 {
+			out = append(out, r.errorf(fmt.Sprintf("spec.traffic.routes[%d]", i), "name it once, with all of the rules", "it is the same route as spec.traffic.routes[%d]", j))
+		}
 	}
 	if r.v.Spec.Analysis != nil {
 		out = append(out, b.checkAnalysis(r, "spec.analysis", r.v.Spec.Analysis)...)
@@ -180,13 +186,49 @@ func (b *bundle) checkServices(r typed[v1alpha1.Rollout]) []Finding {
 	return out
 }
 
-func (b *bundle) checkRoute(r typed[v1alpha1.Rollout], path, name string) []Finding {
-	rt, ok := find(b.routes, r.document, name)
+// routeNamespace is the namespace of a route that a Rollout names; unset where neither says.
+func routeNamespace(r typed[v1alpha1.Rollout], ref v1alpha1.RouteReference) string {
+	if ref.Namespace != "" {
+		return ref.Namespace
+	}
+	return r.object.GetNamespace()
+}
+
+// findRoute looks for a route that a Rollout names.
+func (b *bundle) findRoute(r typed[v1alpha1.Rollout], ref v1alpha1.RouteReference) (typed[route], bool) {
+	want := routeNamespace(r, ref)
+	for _, candidate := range b.routes {
+		have := candidate.object.GetNamespace()
+		if candidate.gvk().Kind == ref.Kind && candidate.object.GetName() == ref.Name && (have == want || have == "" || want == "") {
+			return candidate, true
+		}
+	}
+	return typed[route]{}, false
+}
+
+// checkRuleNames finds names of rules that the route does not have, or whose rule is about something else.
+func checkRuleNames(rt typed[route], path string, r typed[v1alpha1.Rollout], ref v1alpha1.RouteReference) []Finding {
+	var out []Finding
+	for i, name := range ref.Rules {
+		j := slices.IndexFunc(rt.v.Spec.Rules, func(rule routeRule) bool { return rule.Name == name })
+		at := fmt.Sprintf("%s.rules[%d]", path, i)
+		switch {
+		case j < 0:
+			out = append(out, r.errorf(at, "name a rule of the route: spec.rules[].name", "%s %s has no rule %q", ref.Kind, ref.Name, name))
+		case !rt.v.Spec.Rules[j].refersTo(r.v.Spec.Traffic.StableService):
+			out = append(out, r.errorf(at, "name a rule that refers to the stable Service", "rule %q of %s %s does not refer to Service %s", name, ref.Kind, ref.Name, r.v.Spec.Traffic.StableService))
+		}
+	}
+	return out
+}
+
+func (b *bundle) checkRoute(r typed[v1alpha1.Rollout], path string, ref v1alpha1.RouteReference) []Finding {
+	rt, ok := b.findRoute(r, ref)
 	if !ok {
 		if len(b.routes) == 0 {
 			return nil
 		}
-		return []Finding{r.warnf(path, "add it, or make sure that it is in the cluster", "HTTPRoute %q is not in these files", name)}
+		return []Finding{r.warnf(path+".name", "add it, or make sure that it is in the cluster", "%s %q is not in these files", ref.Kind, ref.Name)}
 	}
 	stable, canary := r.v.Spec.Traffic.StableService, canaryService(r)
 	var out []Finding
@@ -204,7 +246,7 @@ func (b *bundle) checkRoute(r typed[v1alpha1.Rollout], path, name string) []Find
 		return append(out, rt.errorf("spec.rules", fmt.Sprintf("add a backendRef to Service %s", stable),
 			"no rule refers to Service %s, the stable Service of Rollout %s", stable, r.object.GetName()))
 	}
-	return append(out, b.checkMatches(r, rt)...)
+	return append(append(out, checkRuleNames(rt, path, r, ref)...), b.checkMatches(r, rt, ref)...)
 }
 
 func (b *bundle) checkRevert(r typed[v1alpha1.Rollout]) []Finding {

@@ -29,7 +29,10 @@ type typed[T any] struct {
 	v *T
 }
 
-// service and route are the parts of Service and HTTPRoute that rules look at.
+// routeKinds can split traffic.
+var routeKinds = []string{"HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute"}
+
+// service and route are the parts of a Service and of any kind of route that rules look at.
 type service struct {
 	Spec struct {
 		Selector map[string]string `json:"selector"`
@@ -109,7 +112,7 @@ func (b *bundle) add(doc *document) error {
 		return collect(&b.decisions, doc)
 	case doc.is("", "Service"):
 		return collect(&b.services, doc)
-	case doc.is("gateway.networking.k8s.io", "HTTPRoute"):
+	case slices.ContainsFunc(routeKinds, func(kind string) bool { return doc.is("gateway.networking.k8s.io", kind) }):
 		return collect(&b.routes, doc)
 	}
 	b.others = append(b.others, doc)

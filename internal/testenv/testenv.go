@@ -43,7 +43,7 @@ var install = struct {
 	err  error
 }{}
 
-// New returns an Env, with Belay's CRDs and the Gateway API's HTTPRoute CRD established.
+// New returns an Env, with Belay's CRDs and the Gateway API's CRDs of routes established.
 func New(t *testing.T) *Env {
 	t.Helper()
 	kubeconfig := os.Getenv("BELAY_TEST_KUBECONFIG")
@@ -110,7 +110,9 @@ func installCRDs(ctx context.Context, c client.Client) error {
 	if err != nil || len(files) == 0 {
 		return fmt.Errorf("no CRDs in config/crd: %w", err)
 	}
-	files = append(files, filepath.Join(gatewayAPIDir(), "config", "crd", "standard", "gateway.networking.k8s.io_httproutes.yaml"))
+	for _, kind := range []string{"httproutes", "grpcroutes", "tlsroutes", "tcproutes", "referencegrants"} {
+		files = append(files, filepath.Join(gatewayAPIDir(), "config", "crd", "standard", "gateway.networking.k8s.io_"+kind+".yaml"))
+	}
 	var names []string
 	for _, f := range files {
 		raw, err := os.ReadFile(f)

@@ -56,19 +56,24 @@ func startManager(t *testing.T, w *world) *ledger {
 	return seen
 }
 
-// TestRunningManager: two Rollouts go on by watch events alone, and at rest nothing is asked of the API server.
+// TestRunningManager: two Rollouts, behind an HTTPRoute and a GRPCRoute, go on by watch events alone, and at rest nothing is asked of the API server.
 func TestRunningManager(t *testing.T) {
 	t.Parallel()
 	w := bareWorld(t)
 	w.watch.off = true
-	names := []string{app, "two"}
+	names, kinds := []string{app, "two"}, map[string]string{app: "HTTPRoute", "two": "GRPCRoute"}
+	w.gateway.kinds = []string{"GRPCRoute"}
 	w.must(w.user.Create(t.Context(), w.template()))
 	for _, name := range names {
-		w.must(w.user.Create(t.Context(), w.named(name)))
+		ro := w.named(name)
+		ro.Spec.Traffic.Routes[0].Kind = kinds[name]
+		w.must(w.user.Create(t.Context(), ro))
 		svc := w.stableService()
 		svc.Name, svc.Spec.Selector = name, map[string]string{"app": name}
 		w.must(w.user.Create(t.Context(), svc))
-		w.must(w.user.Create(t.Context(), w.route(name, []any{map[string]any{"backendRefs": []any{map[string]any{"name": name, "port": int64(80)}}}})))
+		route := w.route(name, []any{map[string]any{"backendRefs": []any{map[string]any{"name": name, "port": int64(80)}}}})
+		route.SetGroupVersionKind(gatewayKind(kinds[name]))
+		w.must(w.user.Create(t.Context(), route))
 	}
 	seen := startManager(t, w)
 	w.playUntil("both healthy", names, func(ro *v1alpha1.Rollout) bool { return ro.Status.Phase == "Healthy" })

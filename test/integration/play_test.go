@@ -43,6 +43,9 @@ var addresses atomic.Uint32
 type gateway struct {
 	// lags: it says nothing of new generations. refuses: it does not accept them.
 	lags, refuses bool
+	// kinds of routes that it serves beside HTTPRoutes, and a namespace of routes beside the world's.
+	kinds []string
+	edge  string
 }
 
 // analyst measures: a revision is good unless said otherwise.
@@ -64,13 +67,30 @@ type scene struct {
 
 func (w *world) scene(ctx context.Context) (*scene, error) {
 	s := &scene{}
-	s.routes.SetGroupVersionKind(routeGVK.GroupVersion().WithKind("HTTPRouteList"))
-	for _, list := range []client.ObjectList{&s.sets, &s.pods, &s.services, &s.slices, &s.routes, &s.runs} {
+	for _, list := range []client.ObjectList{&s.sets, &s.pods, &s.services, &s.slices, &s.runs} {
 		if err := w.user.List(ctx, list, client.InNamespace(w.ns)); err != nil {
 			return nil, fmt.Errorf("listing %T: %w", list, err)
 		}
 	}
+	for _, kind := range append([]string{"HTTPRoute"}, w.gateway.kinds...) {
+		if err := w.listRoutes(ctx, s, kind, w.ns); err != nil {
+			return nil, err
+		}
+	}
+	if w.gateway.edge != "" {
+		return s, w.listRoutes(ctx, s, "HTTPRoute", w.gateway.edge)
+	}
 	return s, nil
+}
+
+func (w *world) listRoutes(ctx context.Context, s *scene, kind, namespace string) error {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(routeGVK.GroupVersion().WithKind(kind + "List"))
+	if err := w.user.List(ctx, list, client.InNamespace(namespace)); err != nil {
+		return fmt.Errorf("listing %ss: %w", kind, err)
+	}
+	s.routes.Items = append(s.routes.Items, list.Items...)
+	return nil
 }
 
 // settle plays everybody but the controller until nothing moves.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/controllers/rollout/planner"
 )
 
 // idle asks for no write, and for few reads.
@@ -18,6 +19,17 @@ func (w *world) idle() {
 	// Rollout, ReplicaSets, pods, two Services and their EndpointSlices, route, runs, template, Decisions.
 	most := 11
 	ro := w.get()
+	for i, ref := range ro.Spec.Traffic.Routes {
+		if i > 0 {
+			most++
+		}
+		if ref.Namespace != "" {
+			most++ // grants
+		}
+		if planner.NeedsFeatures(&ro.Spec) {
+			most++ // its Gateway
+		}
+	}
 	if ro.Spec.WorkloadRef != nil {
 		most += 2 // the Deployment, and whether another Rollout names it
 	}

@@ -59,6 +59,8 @@ type (
 	// PatchRoute changes what a route says of the two Services.
 	PatchRoute struct {
 		Kind, Name string
+		// Namespace of the route where it is not the Rollout's.
+		Namespace string
 		// Weight of the canary after the patch, and whether requests that match go to it.
 		Weight  int32
 		Matches bool
@@ -180,7 +182,7 @@ func (a PatchRoute) String() string {
 	if a.Matches {
 		match = " and match"
 	}
-	return fmt.Sprintf("patch %s %s to canary weight %d%s: %s", a.Kind, a.Name, a.Weight, match, a.Why)
+	return fmt.Sprintf("patch %s to canary weight %d%s: %s", named(a.Kind, a.Namespace, a.Name), a.Weight, match, a.Why)
 }
 func (a StartRun) String() string       { return fmt.Sprintf("start AnalysisRun %s: %s", a.Name, a.Why) }
 func (a StopRun) String() string        { return fmt.Sprintf("stop AnalysisRun %s: %s", a.Name, a.Why) }

@@ -124,7 +124,7 @@ func (d *draft) cannotBegin() string {
 		return d.workloadTrouble()
 	case d.replicas() == 0:
 		return "spec.replicas is 0: a new revision is tried once there are pods to compare it with"
-	case d.trafficProblem != "":
+	case d.unusable() != "":
 		return d.trafficProblem
 	case d.AnalysisProblem != "" && !d.knownGood(): // a way back is not judged
 		return d.AnalysisProblem
@@ -135,7 +135,7 @@ func (d *draft) cannotBegin() string {
 	}
 	for _, r := range d.Routes {
 		if ok, why := gatewayapi.Programmed(r.Object); !ok {
-			return fmt.Sprintf("%s %s: %s", r.Kind, r.Name, why)
+			return fmt.Sprintf("%s: %s", r, why)
 		}
 	}
 	return ""

@@ -37,22 +37,25 @@ func (d *draft) reachable() bool {
 		if r.Object == nil {
 			continue
 		}
-		if v := gatewayapi.Inspect(r.Object, d.split(exposure{})); v.MaxCanary > 0 || v.Matched {
+		if v := gatewayapi.Inspect(r.Object, d.split(r, exposure{})); v.MaxCanary > 0 || v.Matched {
 			return true
 		}
 	}
 	return false
 }
 
-// preflightSteps finds a step whose match a route cannot carry, before anything is started.
+// preflightSteps finds a step that a route cannot carry, before anything is started.
 func (d *draft) preflightSteps(r Route) string {
+	if why := unsupportedKind(r); why != "" {
+		return why
+	}
 	for i, s := range d.steps() {
 		if s.Match == nil {
 			continue
 		}
 		v := gatewayapi.Inspect(r.Object, d.splitOf(r, exposure{weight: d.stepWeight(int32(i)), match: s.Match}))
 		if v.Problem != "" {
-			return fmt.Sprintf("step %s cannot be done on %s %s: %s", d.step(int32(i)).Name, r.Kind, r.Name, v.Problem)
+			return fmt.Sprintf("step %s cannot be done on %s: %s", d.step(int32(i)).Name, r, v.Problem)
 		}
 		if why := unsupported(d.step(int32(i)), r); why != "" {
 			return why

@@ -20,10 +20,24 @@ type Gateway struct {
 
 // NeedsFeatures says whether a step needs more of a gateway than every gateway has, so that Route.Gateways must be known.
 func NeedsFeatures(spec *v1alpha1.RolloutSpec) bool {
+	if slices.ContainsFunc(spec.Traffic.Routes, func(r v1alpha1.RouteReference) bool { return r.Kind != "HTTPRoute" }) {
+		return true
+	}
 	return slices.ContainsFunc(spec.Steps(), func(s v1alpha1.Step) bool { return len(features(s)) > 0 })
 }
 
 func features(s v1alpha1.Step) []string { return gatewayapi.MatchOf(s.Match).Features() }
+
+// unsupportedKind says which gateway does not know routes of the kind: its class reports features, and not this one. Where a
+// class reports nothing, the conditions of the route tell.
+func unsupportedKind(r Route) string {
+	for _, g := range r.Gateways {
+		if len(g.Features) > 0 && r.Kind != "HTTPRoute" && !slices.Contains(g.Features, r.Kind) {
+			return fmt.Sprintf("%s of %s has no support for %s: controller %s does not report it among its %d supportedFeatures", g.Name, r, r.Kind, g.Controller, len(g.Features))
+		}
+	}
+	return ""
+}
 
 // unsupported names a feature that a step needs and a gateway of the route does not have: status conditions of a route do
 // not say so on every gateway, and requests would tell.
@@ -31,7 +45,7 @@ func unsupported(step v1alpha1.Step, r Route) string {
 	for _, feature := range features(step) {
 		for _, g := range r.Gateways {
 			if ok, why := gatewayapi.Supports(g.Controller, g.Features, feature); !ok {
-				return fmt.Sprintf("step %s needs %s, which %s of %s %s cannot do: %s", step.Name, feature, g.Name, r.Kind, r.Name, why)
+				return fmt.Sprintf("step %s needs %s, which %s of %s cannot do: %s", step.Name, feature, g.Name, r, why)
 			}
 		}
 	}

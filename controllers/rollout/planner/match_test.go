@@ -53,7 +53,7 @@ func darkened(carried bool) Observed {
 	object := route(0)
 	if carried {
 		d := &draft{Observed: &o, s: &o.Rollout.Status}
-		object = patched(object, d.split(exposure{match: team()}))
+		object = patched(object, d.split(Route{}, exposure{match: team()}))
 	}
 	o.Routes = []Route{{Kind: "HTTPRoute", Name: "r", Object: object}}
 	return o

@@ -81,13 +81,35 @@ type Service struct {
 	Endpoints map[string]int32
 }
 
-// Route is a route, or why it could not be read.
+// Route is a route that the spec names.
 type Route struct {
 	Kind, Name string
+	// Namespace of the route where it is not the Rollout's.
+	Namespace string
+	// Rules are the names of the rules that are stepped; none for all.
+	Rules []string
 	// Object is nil when the route does not exist.
 	Object *unstructured.Unstructured
+	// Refused says why the route cannot be used whatever it says; empty when it can.
+	Refused string
 	// Gateways that the route is attached to, where NeedsFeatures.
 	Gateways []Gateway
+}
+
+// String names the route for people.
+func (r Route) String() string { return named(r.Kind, r.Namespace, r.Name) }
+
+// Is says whether a patch is for this route.
+func (r Route) Is(a PatchRoute) bool {
+	return r.Kind == a.Kind && r.Namespace == a.Namespace && r.Name == a.Name
+}
+
+// named is a kind and a name, with the namespace where one is given.
+func named(kind, namespace, name string) string {
+	if namespace != "" {
+		name = namespace + "/" + name
+	}
+	return kind + " " + name
 }
 
 // replicaSet of a revision, or nil.

@@ -43,6 +43,8 @@ type draft struct {
 	blocked string
 	// trafficProblem is why Services or routes cannot be used.
 	trafficProblem string
+	// refused: what makes them so lies outside of them.
+	refused bool
 	// waiting: for pods or for routes, which progressDeadline bounds.
 	waiting bool
 	// restarting is how far a restart of the pods is; empty when none is under way.

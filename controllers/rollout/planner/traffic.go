@@ -2,6 +2,8 @@ package planner
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/traffic"
@@ -9,8 +11,8 @@ import (
 )
 
 // split is what a route should say at an exposure; the canary is taken out of the route where nothing is exposed.
-func (d *draft) split(e exposure) gatewayapi.Split {
-	return gatewayapi.Split{Namespace: d.Rollout.Namespace, StableService: d.Stable.Name, CanaryService: d.Canary.Name,
+func (d *draft) split(r Route, e exposure) gatewayapi.Split {
+	return gatewayapi.Split{Rules: r.Rules, Namespace: d.Rollout.Namespace, StableService: d.Stable.Name, CanaryService: d.Canary.Name,
 		Total: d.total(), Canary: e.weight, Match: gatewayapi.MatchOf(e.match), Present: !e.none(),
 		Owner: d.Rollout.Namespace + "/" + d.Rollout.Name}
 }
@@ -18,12 +20,23 @@ func (d *draft) split(e exposure) gatewayapi.Split {
 // splitOf is split for one route. A canary reference on a route whose record is gone can only be ours where it has weight,
 // or stands beside rules that we inserted: the user's own must have had weight 0 before the attempt began.
 func (d *draft) splitOf(r Route, e exposure) gatewayapi.Split {
-	s := d.split(e)
+	s := d.split(r, e)
 	if a := d.s.Attempt; a != nil && a.Stage != v1alpha1.StageInitial {
-		v := gatewayapi.Inspect(r.Object, d.split(exposure{}))
+		v := gatewayapi.Inspect(r.Object, d.split(r, exposure{}))
 		s.Ours = v.PreListed && (v.MaxCanary > 0 || v.Matched)
 	}
 	return s
+}
+
+// refusedAgain is how soon a route that cannot be used for what lies outside of it is looked at again, while it is needed.
+const refusedAgain = 30 * time.Second
+
+// unusable says what makes the traffic unusable; empty where nothing does.
+func (d *draft) unusable() string {
+	if d.refused {
+		d.lookAt(d.Now.Add(refusedAgain)) // nothing may tell of it
+	}
+	return d.trafficProblem
 }
 
 // preflight finds what makes the traffic unusable, before anything is started.
@@ -34,18 +47,27 @@ func (d *draft) preflight() {
 	case d.Canary.Exists && !d.Canary.Ours:
 		d.trafficProblem = fmt.Sprintf("Service %s exists but was not made by this Rollout: delete it, or set traffic.canaryService", d.Canary.Name)
 	}
-	for _, r := range d.Routes {
+	for i, r := range d.Routes {
 		if d.trafficProblem != "" {
 			return
 		}
+		if r.Refused != "" {
+			d.refused = true
+			d.trafficProblem = fmt.Sprintf("%s: %s", r, r.Refused)
+			return
+		}
+		if slices.ContainsFunc(d.Routes[:i], func(o Route) bool { return o.String() == r.String() }) {
+			d.trafficProblem = fmt.Sprintf("%s is listed twice in traffic.routes", r)
+			return
+		}
 		if r.Object == nil {
-			d.trafficProblem = fmt.Sprintf("%s %s does not exist", r.Kind, r.Name)
+			d.trafficProblem = fmt.Sprintf("%s does not exist", r)
 			return
 		}
 		if v := gatewayapi.Inspect(r.Object, d.splitOf(r, exposure{weight: d.total()})); v.Problem != "" {
-			d.trafficProblem = fmt.Sprintf("%s %s: %s", r.Kind, r.Name, v.Problem)
+			d.trafficProblem = fmt.Sprintf("%s: %s", r, v.Problem)
 		} else if v.Managed == 0 {
-			d.trafficProblem = fmt.Sprintf("%s %s has no rule that refers to Service %s", r.Kind, r.Name, d.Stable.Name)
+			d.trafficProblem = fmt.Sprintf("%s has no rule that refers to Service %s", r, d.Stable.Name)
 		} else {
 			d.trafficProblem = d.preflightSteps(r)
 		}
@@ -72,7 +94,7 @@ func (d *draft) liveWeight() int32 {
 	var w int32
 	for _, r := range d.Routes {
 		if r.Object != nil {
-			w = max(w, gatewayapi.Inspect(r.Object, d.split(exposure{weight: d.total()})).MaxCanary)
+			w = max(w, gatewayapi.Inspect(r.Object, d.split(r, exposure{weight: d.total()})).MaxCanary)
 		}
 	}
 	return w
@@ -117,21 +139,20 @@ func (d *draft) unready(r Route, want exposure) string {
 			return "" // nothing there that could send traffic
 		}
 		a.AcceptedAt, a.ConfirmedAt = nil, nil
-		return fmt.Sprintf("%s %s does not exist", r.Kind, r.Name)
+		return fmt.Sprintf("%s does not exist", r)
 	}
 	if v := gatewayapi.Inspect(r.Object, d.splitOf(r, want)); !v.Matches {
 		if a.AcceptedAt != nil {
-			d.tell("Warning", "RouteChanged", fmt.Sprintf("%s %s was changed by %q during attempt %d and is put right; evidence of that time does not count",
-				r.Kind, r.Name, gatewayapi.Attribution(r.Object), a.Number))
+			d.tell("Warning", "RouteChanged", fmt.Sprintf("%s was changed by %q during attempt %d and is put right; evidence of that time does not count", r, gatewayapi.Attribution(r.Object), a.Number))
 		}
 		a.AcceptedAt, a.ConfirmedAt = nil, nil
-		return fmt.Sprintf("%s %s does not carry %s yet%s", r.Kind, r.Name, want, d.raiseTrouble(want))
+		return fmt.Sprintf("%s does not carry %s yet%s", r, want, d.raiseTrouble(want))
 	}
 	if ok, why := gatewayapi.Programmed(r.Object); !ok {
 		if a.ConfirmedAt == nil {
 			a.AcceptedAt = nil
 		}
-		return fmt.Sprintf("%s %s: %s", r.Kind, r.Name, why)
+		return fmt.Sprintf("%s: %s", r, why)
 	}
 	return ""
 }
@@ -153,7 +174,7 @@ func (d *draft) cannotRaise() string {
 	switch {
 	case a.Verdict != nil:
 		return "the attempt is being taken back"
-	case d.trafficProblem != "":
+	case d.unusable() != "":
 		return d.trafficProblem
 	case !d.Canary.Exists || !d.Canary.PortsMatch || d.Canary.Revision != a.Revision:
 		return fmt.Sprintf("Service %s does not select revision %s yet", d.Canary.Name, a.Revision)
@@ -204,7 +225,7 @@ func (d *draft) route(r Route, want exposure, why string) {
 	if err != nil || patch == nil {
 		return // the problem stands in the preflight
 	}
-	d.do(PatchRoute{Kind: r.Kind, Name: r.Name, Weight: want.weight, Matches: want.match != nil, Raises: raises, Patch: patch, Why: why})
+	d.do(PatchRoute{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Weight: want.weight, Matches: want.match != nil, Raises: raises, Patch: patch, Why: why})
 }
 
 // canaryTarget is how many pods the attempt's revision should have.

@@ -100,7 +100,7 @@ func (d *draft) cannotAdopt() string {
 		return fmt.Sprintf("Deployment %s is in the middle of a rollout of its own (%s): it is taken over once that is complete", w.Name, w.Unfinished)
 	case d.Rollout.Spec.Paused:
 		return "spec.paused is true"
-	case d.trafficProblem != "":
+	case d.unusable() != "":
 		return d.trafficProblem
 	}
 	return d.AnalysisProblem
