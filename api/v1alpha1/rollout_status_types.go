@@ -157,6 +157,13 @@ type Attempt struct {
 	// watch of their own, so no request is sent to the canary before traffic.settle has passed from here.
 	// +optional
 	EndpointsAt *metav1.Time `json:"endpointsAt,omitempty"`
+	// carriedAt is when every route was first seen to carry the wanted weight and match, accepted or not: what differs later
+	// was written by somebody else.
+	// +optional
+	CarriedAt *metav1.Time `json:"carriedAt,omitempty"`
+	// contest is what others have written into the routes while this attempt ran. Unset: nothing.
+	// +optional
+	Contest *Contest `json:"contest,omitempty"`
 	// acceptedAt is when every route was first seen accepted with the wanted weight and match.
 	// +optional
 	AcceptedAt *metav1.Time `json:"acceptedAt,omitempty"`
@@ -207,6 +214,29 @@ type Attempt struct {
 	// verdict is set once the attempt has failed or been called off, before anything else is done about it.
 	// +optional
 	Verdict *Verdict `json:"verdict,omitempty"`
+}
+
+// Contest is what others have written into the routes of an attempt.
+type Contest struct {
+	// changes is how often a route that carried what was wanted was found changed. The first is put right at once, each
+	// later one after a wait that doubles, from 2s to 5m; traffic is taken from the canary without a wait. After more than 5
+	// the condition TrafficReady is False with reason RouteContested.
+	Changes int32 `json:"changes"`
+	// route that was changed last.
+	Route string `json:"route"`
+	// by is the field manager that wrote the rules of that route last, where it says so.
+	// +optional
+	By string `json:"by,omitempty"`
+	// at is when the last change was seen.
+	At metav1.Time `json:"at"`
+}
+
+// Count is the number of changes; 0 for nil.
+func (c *Contest) Count() int32 {
+	if c == nil {
+		return 0
+	}
+	return c.Changes
 }
 
 // Actor is who asked for something, why and when.

@@ -173,6 +173,13 @@ type Traffic struct {
 	// +optional
 	// +kubebuilder:default="10s"
 	Settle Duration `json:"settle,omitempty"`
+	// confirm says, per controller of gateways, how a weight is taken to be in force. A controller that is not named here is
+	// confirmed by Status.
+	// +optional
+	// +listType=map
+	// +listMapKey=controllerName
+	// +kubebuilder:validation:MaxItems=8
+	Confirm []Confirmation `json:"confirm,omitempty"`
 	// routes carry the traffic. Every rule that refers to stableService is stepped, or only the rules named.
 	// +required
 	// +listType=map
@@ -183,6 +190,34 @@ type Traffic struct {
 	// +kubebuilder:validation:MaxItems=16
 	Routes []RouteReference `json:"routes"`
 }
+
+// Confirmation says how the gateways of one controller are taken to have put a weight into force. Going back never waits
+// for it; only the scale-down does.
+type Confirmation struct {
+	// controllerName of the GatewayClass, e.g. traefik.io/gateway-controller.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ControllerName string `json:"controllerName"`
+	// level says what is waited for. Status: the conditions of the route at its generation, then settle. Fixed: settle alone, from
+	// the write on: for gateways whose status cannot be trusted. Default Status.
+	// +optional
+	// +kubebuilder:default=Status
+	Level ConfirmLevel `json:"level,omitempty"`
+	// settle of these gateways. Default: traffic.settle. A route with several parents waits for the slowest.
+	// +optional
+	Settle Duration `json:"settle,omitempty"`
+}
+
+// ConfirmLevel says how a weight is taken to be in force.
+// +kubebuilder:validation:Enum=Fixed;Status
+type ConfirmLevel string
+
+// Values of ConfirmLevel.
+const (
+	ConfirmFixed  ConfirmLevel = "Fixed"
+	ConfirmStatus ConfirmLevel = "Status"
+)
 
 // RouteReference names a route of the Gateway API.
 //

@@ -15,9 +15,26 @@ var (
 		Name: "belay_rollout_attempt_duration_seconds", Help: "Time from the start of an attempt to its end, by outcome.",
 		Buckets: prometheus.ExponentialBuckets(15, 2, 12),
 	}, []string{"outcome"})
+	routeChanges = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "belay_rollout_route_changes_total", Help: "Changes by others of a route that carried what an attempt wanted, by the Rollout.",
+	}, []string{"namespace", "rollout"})
 )
 
-func init() { metrics.Registry.MustRegister(attemptsTotal, attemptSeconds) }
+func init() { metrics.Registry.MustRegister(attemptsTotal, attemptSeconds, routeChanges) }
+
+// countChanges counts the changes of routes by others that were noted between two statuses.
+func countChanges(ro *v1alpha1.Rollout, before, after *v1alpha1.Attempt) {
+	if after == nil {
+		return
+	}
+	have := int32(0)
+	if before != nil && before.Number == after.Number {
+		have = before.Contest.Count()
+	}
+	if n := after.Contest.Count() - have; n > 0 {
+		routeChanges.WithLabelValues(ro.Namespace, ro.Name).Add(float64(n))
+	}
+}
 
 // countAttempts counts the attempt that ended between two statuses.
 func countAttempts(before, after v1alpha1.RolloutStatus) {

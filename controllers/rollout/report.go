@@ -127,4 +127,5 @@ func (w *work) tell(ctx context.Context, before v1alpha1.RolloutStatus) {
 	}
 	w.plan.Events = nil
 	countAttempts(before, w.plan.Status)
+	countChanges(w.rollout, before.Attempt, w.plan.Status.Attempt)
 }

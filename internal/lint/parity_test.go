@@ -134,6 +134,8 @@ func rows() []row {
 		{kind: "Rollout", name: "route kind", patch: `{spec: {traffic: {routes: [{kind: UDPRoute, name: a}]}}}`, field: "spec.traffic.routes[0].kind"},
 		{kind: "Rollout", name: "route twice", patch: `{spec: {traffic: {routes: [{kind: HTTPRoute, name: a}, {kind: HTTPRoute, name: a}]}}}`, field: "spec.traffic.routes[1]"},
 		{kind: "Rollout", name: "rules of a TLSRoute", patch: `{spec: {traffic: {routes: [{kind: TLSRoute, name: a, rules: [x]}]}}}`, field: "spec.traffic.routes[0]", rule: "rules can be named on HTTPRoute and GRPCRoute only: a TLSRoute or TCPRoute has one rule"},
+		{kind: "Rollout", name: "confirm level", patch: `{spec: {traffic: {confirm: [{controllerName: x, level: Hope}]}}}`, field: "spec.traffic.confirm[0].level"},
+		{kind: "Rollout", name: "confirm twice", patch: `{spec: {traffic: {confirm: [{controllerName: x}, {controllerName: x, settle: 1s}]}}}`, field: "spec.traffic.confirm[1]"},
 		{kind: "Rollout", name: "route namespace", patch: `{spec: {traffic: {routes: [{kind: HTTPRoute, name: a, namespace: Up}]}}}`, field: "spec.traffic.routes[0].namespace"},
 		{kind: "Rollout", name: "no traffic", patch: `{spec: {traffic: null}}`, field: "spec.traffic"},
 		{kind: "Rollout", name: "bad name", patch: `{metadata: {name: Not_A_Name}}`, field: "metadata.name"},

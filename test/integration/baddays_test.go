@@ -166,6 +166,35 @@ func TestRouteGoneMidAttempt(t *testing.T) {
 	w.until("promoted", finished(v1alpha1.OutcomePromoted))
 }
 
+// TestContestedRoute: somebody undoes the split whenever it is there. Belay names them, waits longer each time, and stable has
+// all of the requests meanwhile.
+func TestContestedRoute(t *testing.T) {
+	t.Parallel()
+	w, _ := midCanary(t)
+	w.watch.lenient = true
+	fight := func() {
+		w.must(w.user.Patch(t.Context(), w.route(app, nil), client.RawPatch("application/json-patch+json",
+			[]byte(`[{"op":"replace","path":"/spec/rules/0/backendRefs/0/weight","value":0},{"op":"replace","path":"/spec/rules/0/backendRefs/1/weight","value":1}]`)), client.FieldOwner("argocd-controller")))
+	}
+	for i := range 6 {
+		w.until(fmt.Sprintf("split for the %d. time", i+1), func(ro *v1alpha1.Rollout) bool {
+			a := ro.Status.Attempt
+			return a.CarriedAt != nil && a.Contest.Count() == int32(i)
+		})
+		fight()
+		w.until("noticed", func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempt.Contest.Count() == int32(i+1) })
+	}
+	ro := w.get()
+	c := v1alpha1.FindCondition(ro.Status.Conditions, v1alpha1.ConditionTrafficReady)
+	if c.Status != metav1.ConditionFalse || c.Reason != "RouteContested" || !strings.Contains(c.Message, "argocd-controller") {
+		t.Errorf("condition: %+v", c)
+	}
+	if w.told.count("RouteContested") != 1 {
+		t.Error("no event tells of it, or more than one")
+	}
+	w.until("promoted once it is left alone", finished(v1alpha1.OutcomePromoted))
+}
+
 func TestForeignWriteIsHealedAndItsEvidenceDropped(t *testing.T) {
 	t.Parallel()
 	w, _ := midCanary(t)

@@ -429,7 +429,7 @@ func TestMalformedRoutes(t *testing.T) {
 		if v.MaxCanary < 0 || v.MinCanary < 0 || v.MaxCanary > 100 || v.MinCanary > v.MaxCanary {
 			t.Fatalf("%+v", v)
 		}
-		Programmed(route)
+		Programmed(route, nil)
 		Attribution(route)
 		Merge(fixture(t, "route.yaml"), route)
 		Merge(route, whole)

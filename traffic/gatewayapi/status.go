@@ -23,7 +23,9 @@ const (
 // route, and PartiallyInvalid not True. A controller that never publishes an
 // observedGeneration is judged by its conditions alone, and why says so.
 // Otherwise why names the first parent that is not ready and what it lacks.
-func Programmed(route *unstructured.Unstructured) (ok bool, why string) {
+// A parent for which skip holds is taken as ready; it is asked with the parent's
+// kind, namespace and name ("Gateway ns/name") and the controller that reported.
+func Programmed(route *unstructured.Unstructured, skip func(name, controller string) bool) (ok bool, why string) {
 	parents := objects(route, "spec", "parentRefs")
 	if len(parents) == 0 {
 		return false, "route has no parents"
@@ -33,6 +35,12 @@ func Programmed(route *unstructured.Unstructured) (ok bool, why string) {
 	for _, parent := range parents {
 		ref := readParent(parent, route.GetNamespace())
 		entries := statusOf(ref, statuses, route.GetNamespace())
+		if skip != nil {
+			entries = slices.DeleteFunc(entries, func(e map[string]any) bool { return skip(ref.object(), text(e, "controllerName")) })
+			if len(entries) == 0 && skip(ref.object(), "") {
+				continue
+			}
+		}
 		if len(entries) == 0 {
 			return false, fmt.Sprintf("%s has not reported on the route", ref)
 		}
@@ -105,6 +113,9 @@ func (p parent) String() string {
 	}
 	return id
 }
+
+// object is the parent as a whole, without section and port.
+func (p parent) object() string { return p.kind + " " + p.namespace + "/" + p.name }
 
 func readParent(ref map[string]any, namespace string) parent {
 	p := parent{text(ref, "group"), text(ref, "kind"), text(ref, "namespace"), text(ref, "name"), text(ref, "sectionName"), ""}

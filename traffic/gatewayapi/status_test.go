@@ -46,7 +46,7 @@ func TestProgrammed(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			route := parse(t, "metadata: {name: r, namespace: shop, generation: 4}\nspec: {parentRefs: ["+test.parents+"]}\nstatus: {parents: ["+test.status+"]}")
-			ok, why := Programmed(route)
+			ok, why := Programmed(route, nil)
 			if ok != test.ok || !strings.Contains(why, test.why) || (why != "") != (test.why != "") {
 				t.Errorf("got %v %q, want %v %q", ok, why, test.ok, test.why)
 			}
@@ -56,7 +56,7 @@ func TestProgrammed(t *testing.T) {
 
 func TestReasonsAreBounded(t *testing.T) {
 	route := parse(t, "metadata: {name: r, namespace: shop}\nspec: {parentRefs: [{name: e}]}\nstatus: {parents: [{parentRef: {name: e}, conditions: [{type: Accepted, status: 'False', message: "+strings.Repeat("é", 5000)+"}]}]}")
-	if _, why := Programmed(route); len(why) > maxReason+8 || !utf8.ValidString(why) {
+	if _, why := Programmed(route, nil); len(why) > maxReason+8 || !utf8.ValidString(why) {
 		t.Errorf("%d bytes: %q", len(why), why)
 	}
 }

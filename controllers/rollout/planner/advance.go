@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
-	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 // Reasons of verdicts, in one word.
@@ -134,7 +133,7 @@ func (d *draft) cannotBegin() string {
 		return "routes still refer to the canary Service"
 	}
 	for _, r := range d.Routes {
-		if ok, why := gatewayapi.Programmed(r.Object); !ok {
+		if ok, why := d.programmed(r); !ok {
 			return fmt.Sprintf("%s: %s", r, why)
 		}
 	}
@@ -212,7 +211,7 @@ func (d *draft) stepWeight(i int32) int32 {
 func (d *draft) enterStep(i int32) {
 	a := d.s.Attempt
 	a.Step, a.StepName, a.StepSince = i, d.step(i).Name, d.nowPtr()
-	a.Weight, a.Match = d.stepWeight(i), d.step(i).Match
+	a.Weight, a.Match, a.CarriedAt = d.stepWeight(i), d.step(i).Match, nil
 	a.MaxWeight = max(a.MaxWeight, a.Weight)
 	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt = nil, nil, d.nowPtr()
 	a.HeldSince, a.InconclusiveAt = nil, nil
@@ -242,7 +241,7 @@ func (d *draft) nextStep() {
 
 func (d *draft) enterStage(s v1alpha1.Stage) {
 	a := d.s.Attempt
-	a.Stage, a.StageSince = s, d.now()
+	a.Stage, a.StageSince, a.CarriedAt = s, d.now(), nil
 	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt, a.Match = nil, nil, d.nowPtr(), nil
 }
 

@@ -18,8 +18,11 @@ type Gateway struct {
 	Features []string
 }
 
-// NeedsFeatures says whether a step needs more of a gateway than every gateway has, so that Route.Gateways must be known.
+// NeedsFeatures says whether a step needs more of a gateway than every gateway has, or traffic.confirm tells gateways apart, so that Route.Gateways must be known.
 func NeedsFeatures(spec *v1alpha1.RolloutSpec) bool {
+	if len(spec.Traffic.Confirm) > 0 {
+		return true
+	}
 	if slices.ContainsFunc(spec.Traffic.Routes, func(r v1alpha1.RouteReference) bool { return r.Kind != "HTTPRoute" }) {
 		return true
 	}

@@ -144,10 +144,6 @@ func (o *Observed) total() int32 {
 	return 100
 }
 
-func (o *Observed) settle() time.Duration {
-	return o.Rollout.Spec.Traffic.Settle.Or(10 * time.Second)
-}
-
 func (o *Observed) deadline() time.Duration {
 	return o.Rollout.Spec.ProgressDeadline.Or(10 * time.Minute)
 }

@@ -151,7 +151,7 @@ func (d *draft) intentChanged() bool {
 		return a != b
 	}
 	return a.Number != b.Number || a.Stage != b.Stage || a.Step != b.Step || a.Weight != b.Weight || !sameMatch(a.Match, b.Match) ||
-		(a.Verdict == nil) != (b.Verdict == nil) || (a.ConfirmedAt == nil) != (b.ConfirmedAt == nil)
+		(a.Verdict == nil) != (b.Verdict == nil) || (a.ConfirmedAt == nil) != (b.ConfirmedAt == nil) || a.Contest.Count() != b.Contest.Count()
 }
 
 func revisionOf(r *v1alpha1.RevisionRecord) string {

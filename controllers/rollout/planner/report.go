@@ -84,7 +84,11 @@ func (d *draft) conditions() {
 	} else {
 		d.condition(v1alpha1.ConditionStalled, metav1.ConditionFalse, "NotStalled", "")
 	}
-	d.problem(v1alpha1.ConditionTrafficReady, d.trafficProblem)
+	if why := d.contested(); why != "" && d.trafficProblem == "" {
+		d.condition(v1alpha1.ConditionTrafficReady, metav1.ConditionFalse, ReasonRouteContested, why)
+	} else {
+		d.problem(v1alpha1.ConditionTrafficReady, d.trafficProblem)
+	}
 	d.problem(v1alpha1.ConditionAnalysisHealthy, d.analysisTrouble())
 }
 

@@ -104,6 +104,9 @@ func (d *draft) liveWeight() int32 {
 // changed sets the clock back, so that evidence gathered meanwhile does not count (T10).
 func (d *draft) confirmed() bool {
 	a, want := d.s.Attempt, d.wanted()
+	if d.carried(want) && a.CarriedAt == nil {
+		a.CarriedAt = d.nowPtr()
+	}
 	for _, r := range d.Routes {
 		if why := d.unready(r, want); why != "" {
 			d.block(why)
@@ -124,6 +127,16 @@ func (d *draft) confirmed() bool {
 	return true
 }
 
+// carried says whether every route that exists is as it is wanted, accepted or not.
+func (d *draft) carried(want exposure) bool {
+	for _, r := range d.Routes {
+		if r.Object != nil && !gatewayapi.Inspect(r.Object, d.splitOf(r, want)).Matches {
+			return false
+		}
+	}
+	return true
+}
+
 // disturbed sets the clock back where a route does not carry the wanted exposure, while something else is waited for.
 func (d *draft) disturbed() {
 	for _, r := range d.Routes {
@@ -138,17 +151,17 @@ func (d *draft) unready(r Route, want exposure) string {
 		if want.none() {
 			return "" // nothing there that could send traffic
 		}
-		a.AcceptedAt, a.ConfirmedAt = nil, nil
+		a.CarriedAt, a.AcceptedAt, a.ConfirmedAt = nil, nil, nil
 		return fmt.Sprintf("%s does not exist", r)
 	}
 	if v := gatewayapi.Inspect(r.Object, d.splitOf(r, want)); !v.Matches {
-		if a.AcceptedAt != nil {
-			d.tell("Warning", "RouteChanged", fmt.Sprintf("%s was changed by %q during attempt %d and is put right; evidence of that time does not count", r, gatewayapi.Attribution(r.Object), a.Number))
+		if a.CarriedAt != nil {
+			d.foreign(r)
 		}
-		a.AcceptedAt, a.ConfirmedAt = nil, nil
+		a.CarriedAt, a.AcceptedAt, a.ConfirmedAt = nil, nil, nil
 		return fmt.Sprintf("%s does not carry %s yet%s", r, want, d.raiseTrouble(want))
 	}
-	if ok, why := gatewayapi.Programmed(r.Object); !ok {
+	if ok, why := d.programmed(r); !ok {
 		if a.ConfirmedAt == nil {
 			a.AcceptedAt = nil
 		}
@@ -184,6 +197,9 @@ func (d *draft) cannotRaise() string {
 		return fmt.Sprintf("%d of %d canary pods are ready endpoints of Service %s", have, max(1, need), d.Canary.Name)
 	case d.liveWeight() == 0 && !d.endpointsSettled():
 		return fmt.Sprintf("endpoints of Service %s settle", d.Canary.Name)
+	}
+	if why := d.yields(); why != "" {
+		return why
 	}
 	return d.paused()
 }

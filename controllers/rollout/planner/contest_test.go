@@ -1,0 +1,136 @@
+package planner
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// taken is a route whose split somebody else has undone.
+func taken() *Observed {
+	o := observed(v1alpha1.StageStepping)
+	a := o.attempt()
+	a.CarriedAt, a.EndpointsAt = ptr(at(-time.Minute)), ptr(at(-time.Hour))
+	o.Routes[0].Object = route(0)
+	o.Routes[0].Object.SetAnnotations(nil)
+	return &o
+}
+
+func raisesRoute(p Plan) bool {
+	for _, a := range p.Actions {
+		if r, ok := a.(PatchRoute); ok && r.Raises {
+			return true
+		}
+	}
+	return false
+}
+
+func TestForeignWriteIsCountedAndPutRight(t *testing.T) {
+	o := taken()
+	p := Make(*o)
+	c := p.Status.Attempt.Contest
+	if c == nil || c.Changes != 1 || c.Route != "HTTPRoute r" || !c.At.Time.Equal(noon) || !p.Store || !raisesRoute(p) {
+		t.Fatalf("contest %+v, stored %t, actions:\n%s", c, p.Store, lines(p))
+	}
+	if a := p.Status.Attempt; a.CarriedAt != nil || a.AcceptedAt != nil || a.ConfirmedAt != nil {
+		t.Errorf("the evidence of that time counts: %+v", a)
+	}
+	if p.Events[0].Reason != "RouteChanged" {
+		t.Errorf("events: %+v", p.Events)
+	}
+	o.Rollout.Status = p.Status // nothing was written yet: it is not counted twice
+	if c := Make(*o).Status.Attempt.Contest; c.Changes != 1 {
+		t.Errorf("counted twice: %+v", c)
+	}
+	o.Routes[0].Object = route(50)
+	p = Make(*o)
+	if p.Status.Attempt.CarriedAt == nil || p.Status.Attempt.Contest.Changes != 1 {
+		t.Errorf("put right: %+v", p.Status.Attempt)
+	}
+}
+
+func TestContestedRouteIsLeftForLonger(t *testing.T) {
+	waits := []time.Duration{0, 3 * time.Second, 5 * time.Second, 9 * time.Second, 17 * time.Second, 33 * time.Second}
+	for before, wait := range waits {
+		o := taken()
+		if before > 0 {
+			o.attempt().Contest = &v1alpha1.Contest{Changes: int32(before), Route: "HTTPRoute r", By: "argocd", At: at(-time.Hour)}
+		}
+		p := Make(*o)
+		if got := raisesRoute(p); got != (wait == 0) {
+			t.Errorf("change %d: put right at once: %t", before+1, got)
+		}
+		if wait > 0 && !p.NextLook.Equal(noon.Add(wait)) {
+			t.Errorf("change %d: next look after %s, want %s", before+1, p.NextLook.Sub(noon), wait)
+		}
+		o.Rollout.Status, o.Now = p.Status, noon.Add(wait)
+		if !raisesRoute(Make(*o)) {
+			t.Errorf("change %d: not put right after %s: %s", before+1, wait, Make(*o).Status.BlockedBy)
+		}
+		c := v1alpha1.FindCondition(p.Status.Conditions, v1alpha1.ConditionTrafficReady)
+		if contested := c.Reason == ReasonRouteContested; contested != (before == 5) || contested && !strings.Contains(c.Message, "6 times") {
+			t.Errorf("change %d: %+v", before+1, c)
+		}
+	}
+}
+
+// However often a route was changed: what takes requests from the canary is written at once.
+func TestContestDoesNotHoldTheWayBack(t *testing.T) {
+	o := taken()
+	o.attempt().Contest = &v1alpha1.Contest{Changes: 20, Route: "HTTPRoute r", At: at(0)}
+	o.Routes[0].Object = route(80)
+	if got := lines(Make(*o)); !strings.Contains(got, "patch HTTPRoute r to canary weight 50") {
+		t.Errorf("above the step's weight, actions:\n%s", got)
+	}
+	o.decision(v1alpha1.ActionAbort, 2, 1)
+	if got := lines(Make(*o)); !strings.Contains(got, "patch HTTPRoute r to canary weight 0") {
+		t.Errorf("aborted, actions:\n%s", got)
+	}
+}
+
+func TestConfirm(t *testing.T) {
+	silent := func(o *Observed) { delete(o.Routes[0].Object.Object, "status") }
+	gate := func(o *Observed, level v1alpha1.ConfirmLevel, settle v1alpha1.Duration) {
+		o.Routes[0].Gateways = []Gateway{{Name: "Gateway n/gw", Controller: "example.com/gate"}}
+		o.Rollout.Spec.Traffic.Confirm = []v1alpha1.Confirmation{{ControllerName: "example.com/gate", Level: level, Settle: settle}}
+	}
+	tests := map[string]struct {
+		change func(*Observed)
+		want   string
+	}{
+		"status is waited for":            {silent, "has not reported on the route"},
+		"status is not trusted":           {func(o *Observed) { silent(o); gate(o, v1alpha1.ConfirmFixed, "") }, "settles until " + clock(noon.Add(10*time.Second))},
+		"status, and a settle of its own": {func(o *Observed) { gate(o, v1alpha1.ConfirmStatus, "40s") }, "settles until " + clock(noon.Add(40*time.Second))},
+		"another controller is not trusted": {func(o *Observed) {
+			silent(o)
+			gate(o, v1alpha1.ConfirmFixed, "")
+			o.Routes[0].Gateways[0].Controller = "x"
+		}, "has not reported on the route"},
+		"the slowest counts": {func(o *Observed) {
+			gate(o, v1alpha1.ConfirmStatus, "3s")
+			o.Routes[0].Gateways = append(o.Routes[0].Gateways, Gateway{Name: "Gateway n/other", Controller: "x"})
+		}, "settles until " + clock(noon.Add(10*time.Second))},
+	}
+	for name, test := range tests {
+		o := observed(v1alpha1.StageStepping)
+		a := o.attempt()
+		a.AcceptedAt, a.ConfirmedAt = nil, nil
+		test.change(&o)
+		if got := Make(o).Status.BlockedBy; !strings.Contains(got, test.want) {
+			t.Errorf("%s: blocked by %q, want %q", name, got, test.want)
+		}
+	}
+	o := observed("")
+	silent(&o)
+	gate(&o, v1alpha1.ConfirmFixed, "")
+	o.Revision = "b"
+	if p := Make(o); p.Status.Attempt == nil {
+		t.Errorf("a gateway that reports nothing holds the start up: %s", p.Status.BlockedBy)
+	}
+	if got := fmt.Sprint(NeedsFeatures(&o.Rollout.Spec)); got != "true" {
+		t.Error("its controllers are not read")
+	}
+}
