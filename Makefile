@@ -33,7 +33,7 @@ build: ## build the manager and the plugin into build/bin
 test: ## everything: unit, simulation, integration on a real API server, end to end on real traffic
 	./test/run all
 test-unit: ## what needs no API server; what does is skipped
-	go test ./...
+	go test -timeout 20m ./...
 test-integration: ## unit, simulation and integration tests on a real API server
 	./test/run integration
 test-e2e: ## end-to-end tests on real traffic

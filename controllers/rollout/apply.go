@@ -115,6 +115,11 @@ func (w *work) defaultReplicas() {
 // createReplicaSet makes a ReplicaSet whose name follows from its content: a retry finds its own work.
 func (w *work) createReplicaSet(ctx context.Context, a planner.CreateReplicaSet) error {
 	ro := w.observed.Rollout
+	if w.observed.Workload != nil {
+		if err := w.notThere(ctx, a.Revision); err != nil {
+			return err
+		}
+	}
 	own := map[string]string{v1alpha1.LabelRevision: a.Revision, v1alpha1.LabelRole: string(a.Role)}
 	// What tells the pods of a revision apart must not be Belay's where a Deployment may get the ReplicaSet: it has to be
 	// the label that the Deployment controller leaves out when it compares templates.
@@ -143,6 +148,21 @@ func (w *work) createReplicaSet(ctx context.Context, a planner.CreateReplicaSet)
 		return err
 	}
 	return w.mustOwn(ctx, rs)
+}
+
+// notThere fails where a ReplicaSet of the revision is there under another name, as one that was taken over is, and the cache
+// did not show it.
+func (w *work) notThere(ctx context.Context, revision string) error {
+	var sets appsv1.ReplicaSetList
+	if err := w.Reader.List(ctx, &sets, client.InNamespace(w.rollout.Namespace), client.MatchingLabels{v1alpha1.LabelRevision: revision}); err != nil {
+		return fmt.Errorf("listing ReplicaSets of revision %s: %w", revision, err)
+	}
+	if slices.ContainsFunc(sets.Items, func(rs appsv1.ReplicaSet) bool {
+		return metav1.IsControlledBy(&rs, w.rollout) && rs.DeletionTimestamp == nil
+	}) {
+		return errStale
+	}
+	return nil
 }
 
 // mustOwn fails where an object of the wanted name belongs to somebody else.

@@ -55,7 +55,8 @@ func (r *Reconciler) gather(ctx context.Context, ro *v1alpha1.Rollout) (planner.
 // gatherPods reads ReplicaSets and pods, and returns the revision of every pod by name, those being deleted included.
 func (r *Reconciler) gatherPods(ctx context.Context, ro *v1alpha1.Rollout, o *planner.Observed) (map[string]string, error) {
 	var sets appsv1.ReplicaSetList
-	if err := r.Client.List(ctx, &sets, client.InNamespace(ro.Namespace), client.HasLabels{v1alpha1.LabelRevision}); err != nil {
+	reader := r.ownersReader(ro)
+	if err := reader.List(ctx, &sets, client.InNamespace(ro.Namespace), client.HasLabels{v1alpha1.LabelRevision}); err != nil {
 		return nil, fmt.Errorf("listing ReplicaSets: %w", err)
 	}
 	owned := map[types.UID]string{}
@@ -71,7 +72,7 @@ func (r *Reconciler) gatherPods(ctx context.Context, ro *v1alpha1.Rollout, o *pl
 	}
 	slices.SortFunc(o.ReplicaSets, func(a, b planner.ReplicaSet) int { return strings.Compare(a.Name, b.Name) })
 	var pods corev1.PodList
-	if err := r.Client.List(ctx, &pods, client.InNamespace(ro.Namespace), client.MatchingLabels(ro.Spec.Selector.MatchLabels), client.HasLabels{v1alpha1.LabelRevision}); err != nil {
+	if err := reader.List(ctx, &pods, client.InNamespace(ro.Namespace), client.MatchingLabels(ro.Spec.Selector.MatchLabels), client.HasLabels{v1alpha1.LabelRevision}); err != nil {
 		return nil, fmt.Errorf("listing pods: %w", err)
 	}
 	if err := r.unlabelledPods(ctx, o, &pods); err != nil {

@@ -43,6 +43,9 @@ func (w *work) gone() bool {
 func (w *work) act(ctx context.Context) error {
 	var failed []error
 	for _, a := range w.plan.Actions {
+		if f, ok := a.(planner.SetFinalizer); ok && !f.Present && len(failed) > 0 {
+			break // what was not given back could not be given back any more
+		}
 		ctrl.LoggerFrom(ctx).V(1).Info("Acting", "action", a.String())
 		err := w.apply(ctx, a)
 		if err == nil {

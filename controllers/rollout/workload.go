@@ -30,13 +30,8 @@ func (r *Reconciler) gatherWorkload(ctx context.Context, ro *v1alpha1.Rollout, o
 	}
 	o.Rollout = ro.DeepCopy()
 	o.Workload = &planner.Workload{Name: ro.Spec.WorkloadRef.Name}
-	// While pods change their owner, everything is read from the API server: a cache may be of before the last step.
-	reader := client.Reader(r.Client)
-	if ro.DeletionTimestamp != nil || ro.Status.Stable == nil {
-		reader = r.Reader
-	}
 	d := &appsv1.Deployment{}
-	err := reader.Get(ctx, client.ObjectKey{Namespace: ro.Namespace, Name: ro.Spec.WorkloadRef.Name}, d)
+	err := r.ownersReader(ro).Get(ctx, client.ObjectKey{Namespace: ro.Namespace, Name: ro.Spec.WorkloadRef.Name}, d)
 	if apierrors.IsNotFound(err) || err == nil && d.DeletionTimestamp != nil {
 		return r.fillFromPods(ctx, ro, o)
 	}
@@ -53,6 +48,15 @@ func (r *Reconciler) gatherWorkload(ctx context.Context, ro *v1alpha1.Rollout, o
 		return r.gatherOwned(ctx, ro, d, o.Workload)
 	}
 	return nil
+}
+
+// ownersReader reads from the API server while pods change their owner: a cache may be of before the last step, and a
+// ReplicaSet that neither the Deployment nor the Rollout seems to own would be made a second time.
+func (r *Reconciler) ownersReader(ro *v1alpha1.Rollout) client.Reader {
+	if ro.Spec.WorkloadRef != nil && (ro.DeletionTimestamp != nil || ro.Status.Stable == nil) {
+		return r.Reader
+	}
+	return r.Client
 }
 
 // fillFromDeployment puts what the Deployment says where the Rollout says nothing.

@@ -76,6 +76,9 @@ func (x *executor) run() error {
 	}
 	var failed error
 	for _, a := range x.plan.Actions {
+		if f, ok := a.(planner.SetFinalizer); ok && !f.Present && failed != nil {
+			break
+		}
 		err := x.act(a)
 		if errors.Is(err, errCrash) {
 			return err

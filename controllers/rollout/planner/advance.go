@@ -431,6 +431,10 @@ func (d *draft) withdrawn() bool {
 	if !d.confirmed() {
 		return false
 	}
+	if d.Canary.Ours && d.Canary.Revision == a.Revision {
+		d.block(fmt.Sprintf("Service %s still selects revision %s", d.Canary.Name, a.Revision))
+		return false
+	}
 	if left := d.Stable.Endpoints[a.Revision] + d.Canary.Endpoints[a.Revision]; left > 0 {
 		d.block(fmt.Sprintf("%d endpoints of the withdrawn revision are still in Services", left))
 		return false

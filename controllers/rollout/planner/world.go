@@ -161,7 +161,11 @@ func (d *draft) replicaSets() {
 // taken back. It is pointed at another revision only while no route sends traffic to it.
 func (d *draft) pointCanary() {
 	a := d.s.Attempt
-	if a == nil || a.Stage == v1alpha1.StageInitial || a.Stage == v1alpha1.StageBaking || !d.Stable.Exists || d.Canary.Exists && !d.Canary.Ours {
+	if a == nil {
+		d.returnCanary()
+		return
+	}
+	if a.Stage == v1alpha1.StageInitial || a.Stage == v1alpha1.StageBaking || !d.Stable.Exists || d.Canary.Exists && !d.Canary.Ours {
 		return
 	}
 	if a.Verdict != nil {
@@ -177,6 +181,13 @@ func (d *draft) pointCanary() {
 		return
 	}
 	d.do(PointCanary{Revision: a.Revision, Why: fmt.Sprintf("attempt %d", a.Number)})
+}
+
+// returnCanary takes the canary Service from a revision that was taken back, where a cache had not shown it at the time.
+func (d *draft) returnCanary() {
+	if d.Canary.Ours && d.s.Stable != nil && d.Canary.Revision != "" && d.Canary.Revision != d.s.Stable.Revision {
+		d.do(PointCanary{Why: "no attempt runs"})
+	}
 }
 
 // scales brings every ReplicaSet to its size. Stable has all its pods at every moment (T5), and pods that traffic may

@@ -1,0 +1,213 @@
+package faults
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// totals are what the run prints.
+var totals struct {
+	scenarios, writes, crashes, errors, stale, checks, violations atomic.Int64
+}
+
+func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
+	code := m.Run()
+	fmt.Printf("faults: %d scenarios, %d write points, %d crash runs, %d error runs, %d stale runs, %d checks after writes, %d violations\n",
+		totals.scenarios.Load(), totals.writes.Load(), totals.crashes.Load(), totals.errors.Load(), totals.stale.Load(), totals.checks.Load(), totals.violations.Load())
+	os.Exit(code)
+}
+
+// played is a world in which a scenario has been played, with what disturb does before its story.
+func played(t *testing.T, s scenario, disturb func(*world)) (*world, end) {
+	t.Helper()
+	w := newWorld(t, s.change)
+	if s.before != nil {
+		s.before(w)
+	}
+	w.api.seen, w.api.tried = nil, 0
+	git := w.route().Object["spec"].(map[string]any)
+	if disturb != nil {
+		disturb(w)
+	}
+	s.story(w)
+	e := w.end()
+	w.restored(git)
+	totals.checks.Add(int64(w.check.count))
+	totals.violations.Add(int64(len(w.check.found)))
+	return w, e
+}
+
+// chosen says whether a run is meant: all are, unless BELAY_FAULT names one.
+func chosen(name string) bool {
+	only := os.Getenv("BELAY_FAULT")
+	return only == "" || only == name
+}
+
+// each runs a test for each scenario, with its undisturbed end and writes.
+func each(t *testing.T, run func(*testing.T, scenario, end, []write)) {
+	all := scenarios()
+	if len(all) == 0 {
+		t.Fatal("no scenarios")
+	}
+	for _, s := range all {
+		t.Run(strings.ReplaceAll(s.name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			w, calm := played(t, s, nil)
+			writes := w.api.seen
+			if len(writes) == 0 {
+				t.Fatal("it writes nothing")
+			}
+			run(t, s, calm, writes)
+		})
+	}
+}
+
+func same(t *testing.T, name string, want, got end) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("BELAY_FAULT=%q: another end (-undisturbed +got):\n%s", name, diff)
+		totals.violations.Add(1)
+	}
+}
+
+// TestCutOffAtEveryWrite: not sent, answer lost, process dead.
+func TestCutOffAtEveryWrite(t *testing.T) {
+	each(t, func(t *testing.T, s scenario, calm end, writes []write) {
+		totals.scenarios.Add(1)
+		totals.writes.Add(int64(len(writes)))
+		for i := range writes {
+			for how := range variants {
+				name := fmt.Sprintf("%s/%d/%s", s.name, i, [variants]string{"not sent", "answer lost", "killed"}[how])
+				if !chosen(name) {
+					continue
+				}
+				w, got := played(t, s, func(w *world) { w.api.at, w.api.how = i, how })
+				same(t, name, calm, got)
+				if w.api.hits != 1 {
+					t.Errorf("BELAY_FAULT=%q: %d hits", name, w.api.hits)
+				}
+				totals.crashes.Add(1)
+			}
+		}
+	})
+}
+
+// answers are the errors that an API server gives.
+func answers() map[string]error {
+	r := schema.GroupResource{Resource: "things"}
+	return map[string]error{
+		"400 from a webhook": apierrors.NewBadRequest("admission webhook \"x\" denied the request"),
+		"403":                apierrors.NewForbidden(r, app, errInjected),
+		"404":                apierrors.NewNotFound(r, app),
+		"409":                apierrors.NewConflict(r, app, errInjected),
+		"422":                apierrors.NewInvalid(schema.GroupKind{Kind: "Thing"}, app, nil),
+		"429":                apierrors.NewTooManyRequests("later", 1),
+		"500":                apierrors.NewInternalError(errInjected),
+		"504":                apierrors.NewTimeoutError("timed out", 1),
+	}
+}
+
+// codesEach is how many of the errors each verb and kind of a scenario gets: which ones goes round, so that over all
+// scenarios every verb and kind gets every error.
+const codesEach = 3
+
+// TestErrorsForAWhile: every verb and kind that a scenario writes is answered with errors, four times in a row.
+func TestErrorsForAWhile(t *testing.T) {
+	codes := slices.Sorted(maps.Keys(answers()))
+	turn := map[string]int{}
+	for i, s := range scenarios() {
+		turn[s.name] = i * codesEach
+	}
+	each(t, func(t *testing.T, s scenario, calm end, writes []write) {
+		tried := map[write]bool{}
+		for _, this := range writes {
+			if tried[this] {
+				continue
+			}
+			tried[this] = true
+			for i, code := range codes {
+				err := answers()[code]
+				only := os.Getenv("BELAY_FAULT") != ""
+				if (i+len(codes)-turn[s.name]%len(codes))%len(codes) >= codesEach && !only {
+					continue
+				}
+				name := fmt.Sprintf("%s/%s %s/%s", s.name, this.verb, this.kind, code)
+				if !chosen(name) {
+					continue
+				}
+				w, got := played(t, s, func(w *world) { w.api.refuse = &refusal{write: this, err: err, left: 4} })
+				same(t, name, calm, got)
+				if w.api.hits == 0 {
+					t.Errorf("BELAY_FAULT=%q: nothing was refused", name)
+				}
+				totals.errors.Add(1)
+			}
+		}
+	})
+}
+
+// TestStaleReads: caches are up to three writes old, and half of the reconciliations do not come.
+func TestStaleReads(t *testing.T) {
+	const seeds = 6
+	each(t, func(t *testing.T, s scenario, calm end, _ []write) {
+		for depth := 1; depth <= 3; depth++ {
+			for seed := range uint64(seeds) {
+				name := fmt.Sprintf("%s/%d writes old/seed %d", s.name, depth, seed)
+				if !chosen(name) {
+					continue
+				}
+				chance := rand.New(rand.NewPCG(seed, uint64(depth)))
+				_, got := played(t, s, func(w *world) {
+					w.api.lag(depth, chance)
+					if seed%2 == 1 {
+						w.skips = chance
+					}
+				})
+				same(t, name, calm, got)
+				totals.stale.Add(1)
+			}
+		}
+	})
+}
+
+// TestAbortWhileAllElseFails (T8): whatever else is refused, one look after the decision the routes send nothing to the
+// canary; where the route itself is refused, its Service has the stable pods.
+func TestAbortWhileAllElseFails(t *testing.T) {
+	for _, kind := range []string{"", "Rollout", "Service", "HTTPRoute", "ReplicaSet", "AnalysisRun", "Decision"} {
+		t.Run("refused-"+kind, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, nil)
+			w.rest()
+			w.deploy("v2")
+			w.until("half", atStep("half"))
+			w.decide(v1alpha1.ActionAbort)
+			w.api.refuseKind = kind
+			w.look()
+			w.api.refuseKind = ""
+			s := w.see()
+			share, role := w.check.routes(w, s, "the abort"), s.services[app+"-canary"].Spec.Selector[v1alpha1.LabelRole]
+			if (share != 0) != (kind == "HTTPRoute") || (role != "stable") != (kind == "Service") {
+				t.Errorf("the canary has %d of the traffic, its Service selects role %q", share, role)
+			}
+			w.rest()
+			if h := w.get().Status.History[0]; h.Outcome != v1alpha1.OutcomeAborted {
+				t.Errorf("ended as %s", h.Outcome)
+			}
+		})
+	}
+}
