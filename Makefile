@@ -42,6 +42,9 @@ test-testbed: ## tests of the testbed itself
 	cd test/testbed && go test ./...
 
 .PHONY: testbed testbed-up testbed-down
+mutants: ## break planner and shell in 30 places, one at a time, and show that the tests notice
+	go run ./test/faults/mutants
+
 testbed: ## build the command that runs the testbed, and its parts
 	@mkdir -p $(BIN)
 	cd test/testbed && go build -o $(TESTBED) ./cmd/testbed
