@@ -1,6 +1,9 @@
 package v1alpha1
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Match selects requests. All of its parts must match; of methods, one. It adds to what a rule of the route matches.
 //
@@ -27,6 +30,42 @@ type Match struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=9
 	Methods []Method `json:"methods,omitempty"`
+}
+
+// Mirror sends copies of requests to the canary, beside where they go. Its answers are thrown away.
+type Mirror struct {
+	// percent of the requests that are copied.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	Percent int32 `json:"percent"`
+	// unsafeMethods Refuse copies requests with GET, HEAD or OPTIONS only. Allow copies all requests: whatever they do, an
+	// order, a payment, a mail, is done twice. Default Refuse.
+	// +optional
+	// +kubebuilder:default=Refuse
+	UnsafeMethods Consent `json:"unsafeMethods,omitempty"`
+}
+
+// SafeMethods are those that only read, and so can be done twice.
+var SafeMethods = []Method{"GET", "HEAD", "OPTIONS"}
+
+// Consent allows something that can do harm.
+// +kubebuilder:validation:Enum=Allow;Refuse
+type Consent string
+
+// Values of Consent.
+const (
+	ConsentAllow  Consent = "Allow"
+	ConsentRefuse Consent = "Refuse"
+)
+
+// String is the mirror in words.
+func (m *Mirror) String() string {
+	what := "requests with GET, HEAD or OPTIONS"
+	if m.UnsafeMethods == ConsentAllow {
+		what = "requests"
+	}
+	return fmt.Sprintf("copies of %d %% of the %s", m.Percent, what)
 }
 
 // Method of an HTTP request.

@@ -149,6 +149,9 @@ type Attempt struct {
 	// match says which requests are wanted on the canary whatever its weight; unset: none.
 	// +optional
 	Match *Match `json:"match,omitempty"`
+	// mirror says of which requests copies are wanted on the canary; unset: none.
+	// +optional
+	Mirror *Mirror `json:"mirror,omitempty"`
 	// replicas is the highest spec.replicas while this attempt has run: stable keeps as many pods until the attempt is over,
 	// also where an HPA asks for fewer because a part of the load is on the canary, or because a bad canary does less work.
 	// +optional

@@ -12,6 +12,14 @@ const (
 	StepSwitch  = "switch"
 )
 
+// Exposes says whether the step sends requests, or copies of them, to the canary.
+func (s *Step) Exposes() bool {
+	return s.Weight != nil && *s.Weight > 0 || s.Match != nil || s.Mirror != nil
+}
+
+// Exposes says whether the current step sends requests, or copies of them, to the canary.
+func (a *Attempt) Exposes() bool { return a.Weight > 0 || a.Match != nil || a.Mirror != nil }
+
 // Total is the denominator of weights.
 func (t *Traffic) Total() int32 {
 	if t.TotalWeight > 0 {

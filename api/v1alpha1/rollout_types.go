@@ -271,7 +271,8 @@ type CanaryStrategy struct {
 // Step is how much is exposed, and what opens the gate to the next step. Every step says all of its exposure: what it
 // does not mention, it does not expose.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.weight) || has(self.match) || has(self.replicas)",message="a step needs weight, match or replicas"
+// +kubebuilder:validation:XValidation:rule="has(self.weight) || has(self.match) || has(self.mirror) || has(self.replicas)",message="a step needs weight, match, mirror or replicas"
+// +kubebuilder:validation:XValidation:rule="!has(self.mirror) || !has(self.match) && (!has(self.weight) || self.weight == 0)",message="mirror goes without match and weight: a request that the canary serves must not reach it twice"
 // +kubebuilder:validation:XValidation:rule="!has(self.maxHold) || !has(self.hold) || duration(self.maxHold) == duration('0s') || duration(self.maxHold) >= duration(self.hold)",message="maxHold must not be shorter than hold"
 // +kubebuilder:validation:XValidation:rule="has(self.maxHold) || !has(self.onInconclusive) || self.onInconclusive == 'Pause'",message="onInconclusive needs maxHold: without it the step waits without end"
 type Step struct {
@@ -289,6 +290,9 @@ type Step struct {
 	// the others are split as the weight says.
 	// +optional
 	Match *Match `json:"match,omitempty"`
+	// mirror sends copies of requests to the canary, and no request itself. It needs a gateway that can, on HTTPRoutes.
+	// +optional
+	Mirror *Mirror `json:"mirror,omitempty"`
 	// replicas of the canary: a count, or a percentage of spec.replicas. Default: in proportion to the weight, at
 	// least 1 while exposed.
 	// +optional

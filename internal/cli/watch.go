@@ -236,6 +236,9 @@ func changeLine(v view.View) string {
 		if a.Match != nil {
 			parts = append(parts, "requests with "+a.Match.String()+" on the canary")
 		}
+		if a.Mirror != nil {
+			parts = append(parts, a.Mirror.String()+" on the canary")
+		}
 		if a.Verdict != nil {
 			parts = append(parts, fmt.Sprintf("verdict %s, %s: %s", a.Verdict.Outcome, a.Verdict.Reason, a.Verdict.Message))
 		}

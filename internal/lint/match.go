@@ -9,28 +9,31 @@ import (
 	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
-// checkMatches finds steps whose match the route cannot carry, as the controller would before the rollout starts, and
+// checkMatches finds steps whose match or mirror the route cannot carry, as the controller would before the rollout starts, and
 // policies that would not cover the rules that such a step adds.
 func (b *bundle) checkMatches(r typed[v1alpha1.Rollout], rt typed[route], ref v1alpha1.RouteReference) []Finding {
 	var out []Finding
 	matches := false
 	for i, s := range r.v.Spec.Steps() {
-		if s.Match == nil {
+		if s.Match == nil && s.Mirror == nil {
 			continue
 		}
 		path := fmt.Sprintf("spec.strategy.canary.steps[%d].match", i)
+		if s.Mirror != nil {
+			path = fmt.Sprintf("spec.strategy.canary.steps[%d].mirror", i)
+		}
 		if r.v.Spec.Strategy.BlueGreen != nil {
 			path = "spec.strategy.blueGreen.previewMatch"
 		}
 		matches = true
 		split := gatewayapi.Split{Namespace: r.object.GetNamespace(), StableService: r.v.Spec.Traffic.StableService,
-			CanaryService: canaryService(r), Total: r.v.Spec.Traffic.Total(), Canary: weightOf(&s), Match: gatewayapi.MatchOf(s.Match),
+			CanaryService: canaryService(r), Total: r.v.Spec.Traffic.Total(), Canary: weightOf(&s), Match: gatewayapi.MatchOf(s.Match), Mirror: gatewayapi.MirrorOf(s.Mirror),
 			Present: true, Rules: ref.Rules, Owner: r.object.GetNamespace() + "/" + r.object.GetName()}
 		if rt.object.GetNamespace() == "" && ref.Namespace == "" {
 			split.Namespace = ""
 		}
 		if v := gatewayapi.Inspect(rt.object, split); v.Problem != "" {
-			out = append(out, r.errorf(path, "match by something else, or change the route",
+			out = append(out, r.errorf(path, "use another kind of step, or change the route",
 				"this step cannot be done on %s %s: %s", rt.object.GetKind(), rt.object.GetName(), v.Problem))
 		}
 	}
@@ -53,8 +56,8 @@ func (b *bundle) checkPolicies(r typed[v1alpha1.Rollout], rt typed[route]) []Fin
 			}
 			for _, rule := range rt.v.Spec.Rules {
 				if rule.Name == name && rule.refersTo(stable) {
-					out = append(out, doc.errorf(path+".sectionName", fmt.Sprintf("attach it to the whole %s, or take match out of the steps of Rollout %s", rt.object.GetKind(), r.object.GetName()),
-						"this policy covers rule %q alone: requests that a step's match sends to the canary would go around it", name))
+					out = append(out, doc.errorf(path+".sectionName", fmt.Sprintf("attach it to the whole %s, or take match and mirror out of the steps of Rollout %s", rt.object.GetKind(), r.object.GetName()),
+						"this policy covers rule %q alone: requests that a step matches or mirrors would go around it", name))
 				}
 			}
 		}

@@ -25,7 +25,7 @@ func TestMatches(t *testing.T) {
 			"spec.strategy.blueGreen.previewMatch: this step cannot be done on HTTPRoute shop: spec.rules[0] matches method POST"},
 		{"policy of another rule", match + policyFile, ""},
 		{"policy without a match", strings.Replace(rolloutFile, "{rules: [{", "{rules: [{name: main, ", 1) + policyFile, ""},
-		{"policy of the rule", named + policyFile, `SecurityPolicy/login: spec.targetRefs[0].sectionName: this policy covers rule "main" alone: requests that a step's match sends to the canary would go around it`},
+		{"policy of the rule", named + policyFile, `SecurityPolicy/login: spec.targetRefs[0].sectionName: this policy covers rule "main" alone: requests that a step matches or mirrors would go around it`},
 		{"policy of another route", named + strings.Replace(policyFile, "name: shop,", "name: other,", 1), ""},
 	} {
 		got := lintText(t, c.text)

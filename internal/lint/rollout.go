@@ -104,7 +104,7 @@ func checkSteps(r typed[v1alpha1.Rollout]) []Finding {
 	exposed := false
 	for i := range steps {
 		weight := weightOf(&steps[i])
-		exposed = exposed || weight > 0 || steps[i].Match != nil
+		exposed = exposed || steps[i].Exposes()
 		if weight < highest {
 			out = append(out, r.warnf(fmt.Sprintf("%s[%d].weight", path, i), fmt.Sprintf("use %d or more", highest),
 				"the weight goes down from %d to %d", highest, weight))

@@ -83,3 +83,19 @@ func TestAbortOfAHeaderCanary(t *testing.T) {
 		t.Errorf("%d requests of the team failed, at the end %d were not answered by version 1: %s", len(failed), len(last), with.Describe())
 	}
 }
+
+// What this gateway cannot do is refused before anything is started, and the reason names step, feature and gateway.
+func TestMirrorIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plan{rate: 50})
+	s.release("v2", func(text string) string {
+		text = strings.Replace(text, "{name: first, weight: 10,", "{name: shadow, mirror: {percent: 10},", 1)
+		return stage.Release("v1", "v2", "")(text)
+	})
+	ro := s.await("the step to be refused", func(ro *v1alpha1.Rollout) bool { return strings.Contains(ro.Status.BlockedBy, "step shadow") }).Rollout
+	const want = "step shadow needs HTTPRouteRequestMirror, which "
+	if ro.Status.Attempt != nil || !strings.HasPrefix(ro.Status.BlockedBy, want) {
+		t.Errorf("attempt %v, blocked by %q, want %q", ro.Status.Attempt, ro.Status.BlockedBy, want)
+	}
+	s.answeredBy(s.finish(""), "v1")
+}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -62,5 +63,34 @@ func TestStepThatTheGatewayCannotDoIsRefusedBeforeTheStart(t *testing.T) {
 	ro = w.until("promoted", finished(v1alpha1.OutcomePromoted))
 	if len(ro.Status.History) != 2 {
 		t.Errorf("history: %+v", ro.Status.History)
+	}
+}
+
+// A step that mirrors: a copy of the rule with the filter, in the API server's own form, and nothing of it left at the end.
+func TestMirror(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(ro *v1alpha1.Rollout) {
+		ro.Spec.Strategy.Canary.Steps[0] = v1alpha1.Step{Name: "shadow", Mirror: &v1alpha1.Mirror{Percent: 10}, Approval: v1alpha1.ApprovalRequired}
+	})
+	w.gate("Gateway", "HTTPRoute", "HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror", "HTTPRouteMethodMatching")
+	w.started()
+	before := w.getRoute("app")
+	w.deploy("v2")
+	w.until("mirrored", func(ro *v1alpha1.Rollout) bool {
+		return ro.Status.Attempt != nil && ro.Status.Attempt.ConfirmedAt != nil && ro.Status.Attempt.StepName == "shadow"
+	})
+	rules, _, _ := unstructured.NestedSlice(w.getRoute("app").Object, "spec", "rules")
+	filters, _, _ := unstructured.NestedSlice(rules[0].(map[string]any), "filters")
+	if len(rules) != 2 || len(filters) != 1 {
+		t.Fatalf("rules while it mirrors: %v", rules)
+	}
+	if percent, _, _ := unstructured.NestedInt64(filters[0].(map[string]any), "requestMirror", "percent"); percent != 10 {
+		t.Errorf("filter: %v", filters[0])
+	}
+	w.say(v1alpha1.ActionAbort)
+	w.until("aborted", finished(v1alpha1.OutcomeAborted))
+	after := w.getRoute("app")
+	if diff := cmp.Diff(before.Object["spec"], after.Object["spec"]); diff != "" {
+		t.Errorf("T9: %s", diff)
 	}
 }

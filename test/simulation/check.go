@@ -417,7 +417,7 @@ func (x *executor) checkGates(view planner.Observed, was, is *v1alpha1.RolloutSt
 		x.violate("A1", "step %d is left without approval", a.Step)
 	}
 	var names []string
-	if x.cfg.Analysis && (a.Weight > 0 || a.Match != nil) {
+	if x.cfg.Analysis && a.Exposes() {
 		names = append(names, fmt.Sprintf("shop-%d", a.Number))
 	}
 	if step.Checks != nil {

@@ -13,6 +13,9 @@ import (
 const (
 	FeatureQueryParams = "HTTPRouteQueryParamMatching"
 	FeatureMethods     = "HTTPRouteMethodMatching"
+
+	FeatureMirror        = "HTTPRouteRequestMirror"
+	FeaturePercentMirror = "HTTPRouteRequestPercentageMirror"
 )
 
 // Features are those that a gateway must have for the match; none for nil.

@@ -20,6 +20,7 @@ const (
 	maxMatches     = 128
 	maxRuleMatches = 64
 	maxConditions  = 16
+	maxFilters     = 16
 )
 
 // copyPrefix begins the names of the rules that we insert. What follows is a
@@ -71,10 +72,10 @@ type ruleEdit struct {
 }
 
 // inserted says that a rule is ours although the record is gone: nobody else
-// gives a rule a name with the owner's hash and the canary alone behind it. A
-// copy that stayed would send requests to the canary after an abort.
+// gives a rule a name with the owner's hash and the canary alone behind it, or
+// mirrored to. A copy that stayed would send requests to the canary after an abort.
 func (p *plan) inserted(r rule) bool {
-	return strings.HasPrefix(r.name, copiesOf(p.split.Owner)) && len(r.canary) == r.count && r.count > 0
+	return strings.HasPrefix(r.name, copiesOf(p.split.Owner)) && r.isCopy(p.split.CanaryService)
 }
 
 // copiesOf begins the names of the rules that were inserted for one Rollout.
@@ -91,7 +92,7 @@ func (rec record) owns(r rule) bool {
 		if r.name != "" {
 			return r.name == c.Name
 		}
-		return r.print == c.Print && len(r.canary) == r.count && r.count > 0
+		return r.print == c.Print && r.isCopy(rec.Canary)
 	})
 }
 
@@ -109,10 +110,11 @@ func (p *plan) splitOff(rules []rule, rec record) []rule {
 	return users
 }
 
-// source is a managed rule that is to be copied, with the references to copy it to.
+// source is a managed rule that is to be copied, with the references to the
+// canary alone, and with all those of the user's as they were before the split.
 type source struct {
 	rule
-	refs []any
+	refs, users []any
 }
 
 // sourceOf is the rule with the canary in place of stable; without references
@@ -128,6 +130,25 @@ func (p *plan) sourceOf(r rule, o entry) source {
 			out.refs = append(out.refs, any(ref.copyAs(p.split.CanaryService, weight)))
 		}
 	}
+	out.users = usersOf(r, o)
+	return out
+}
+
+// usersOf are the references of a rule without the canary, with their original weights, in the order of the rule.
+func usersOf(r rule, o entry) []any {
+	weights := map[int]int64{}
+	for i, ref := range r.stable {
+		weights[ref.at] = weightOr1(o.Stable[i].Weight)
+	}
+	for i, ref := range r.foreign {
+		weights[ref.at] = weightOr1(o.Foreign[i].Weight)
+	}
+	all := slices.Concat(r.stable, r.foreign)
+	slices.SortFunc(all, func(a, b reference) int { return a.at - b.at })
+	var out []any
+	for _, ref := range all {
+		out = append(out, any(ref.copyAs(text(ref.raw, "name"), weights[ref.at])))
+	}
 	return out
 }
 
@@ -136,13 +157,13 @@ func (p *plan) sourceOf(r rule, o entry) source {
 // win by its method, by the number of its headers or by standing first.
 func (p *plan) planCopies(users []rule, route *unstructured.Unstructured) []copied {
 	var wanted []source
-	if p.split.Present && !p.split.Match.empty() {
+	if p.split.inserts() {
 		for _, s := range p.sources {
-			if len(s.refs) > 0 {
+			if len(s.refs) > 0 && (p.split.Mirror == nil || len(p.split.Mirror.and(s.raw["matches"])) > 0) {
 				wanted = append(wanted, s)
 			}
 		}
-		if !p.checkMatch(wanted, route) {
+		if p.split.Mirror != nil && !p.checkMirror(wanted, route) || p.split.Mirror == nil && !p.checkMatch(wanted, route) {
 			return p.leaveCopies()
 		}
 	}
@@ -154,7 +175,7 @@ func (p *plan) planCopies(users []rule, route *unstructured.Unstructured) []copi
 			p.problem("rule %q has a name that Belay gives to a rule of its own: rename it", name)
 			return p.leaveCopies()
 		}
-		content := p.split.Match.copyOf(s, name)
+		content := p.split.copyFor(s, name)
 		out = append(out, copied{Name: name, Print: fingerprint(content["matches"])})
 		i := slices.IndexFunc(p.copies, func(r rule) bool { return r.index == s.index-1 && sameRule(r.raw, content) })
 		if i >= 0 {
@@ -184,7 +205,8 @@ func (p *plan) leaveCopies() []copied {
 // nameTest is a test operation that holds of the rule.
 func (r rule) nameTest() operation {
 	if r.name == "" {
-		return operation{"test", fmt.Sprintf("/spec/rules/%d/backendRefs/0/name", r.index), text(r.canary[0].raw, "name")}
+		first := slices.MinFunc(slices.Concat(r.stable, r.canary, r.foreign), func(a, b reference) int { return a.at - b.at })
+		return operation{"test", fmt.Sprintf("/spec/rules/%d/backendRefs/%d/name", r.index, first.at), text(first.raw, "name")}
 	}
 	return operation{"test", fmt.Sprintf("/spec/rules/%d/name", r.index), r.name}
 }

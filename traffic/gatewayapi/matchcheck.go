@@ -91,7 +91,7 @@ func (p *plan) checkLimits(wanted []source, route *unstructured.Unstructured) {
 		}
 	}
 	for _, s := range wanted {
-		matches += len(p.split.Match.and(s.raw["matches"]))
+		matches += len(p.split.matchesFor(s))
 	}
 	if rules > maxRules {
 		p.problem("route would have %d rules with a copy of every rule that refers to service %s: it can have %d", rules, p.split.StableService, maxRules)

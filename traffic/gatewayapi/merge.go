@@ -38,7 +38,7 @@ func mergeSplit(route, live *unstructured.Unstructured, owner string, rec record
 	}
 	p := planRoute(route, Split{
 		Namespace: rec.Namespace, StableService: rec.Stable, CanaryService: rec.Canary, Rules: rec.Only,
-		Total: rec.Total, Canary: rec.Weight, Present: true, Owner: owner, Match: rec.Match,
+		Total: rec.Total, Canary: rec.Weight, Present: true, Owner: owner, Match: rec.Match, Mirror: rec.Mirror,
 	})
 	if len(p.rules) == 0 {
 		return

@@ -68,6 +68,7 @@ func planRoute(route *unstructured.Unstructured, s Split) *plan {
 	if !s.Match.empty() {
 		next.Match = s.Match
 	}
+	next.Mirror = s.Mirror
 	p.planRecord(records, recorded, next)
 	return p
 }
@@ -81,6 +82,9 @@ func (p *plan) valid() bool {
 		return false
 	case s.Present && (s.Total < 1 || s.Total > maxWeight || s.Canary < 0 || s.Canary > s.Total):
 		p.problem("a weight of %d out of %d cannot be given to the canary", s.Canary, s.Total)
+		return false
+	case s.Present && s.Mirror != nil && (s.Canary > 0 || !s.Match.empty()):
+		p.problem("requests are mirrored to the canary, or sent to it, not both")
 		return false
 	}
 	return true
@@ -137,7 +141,7 @@ func (p *plan) planRecord(records map[string]record, recorded bool, next record)
 func (r record) covers(next record) bool {
 	if r.Namespace != next.Namespace || r.Stable != next.Stable || r.Canary != next.Canary ||
 		r.Weight != next.Weight || r.Total != next.Total || !slices.Equal(r.Only, next.Only) ||
-		!r.Match.equal(next.Match) || !slices.Equal(r.Copies, next.Copies) {
+		!r.Match.equal(next.Match) || !r.Mirror.equal(next.Mirror) || !slices.Equal(r.Copies, next.Copies) {
 		return false
 	}
 	for _, e := range next.Rules {

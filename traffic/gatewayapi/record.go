@@ -19,7 +19,8 @@ type record struct {
 	Total     int32    `json:"total"`
 	Rules     []entry  `json:"rules"`
 	Match     *Match   `json:"match,omitempty"`  // applied last
-	Copies    []copied `json:"copies,omitempty"` // the rules that we inserted for it
+	Mirror    *Mirror  `json:"mirror,omitempty"` // applied last
+	Copies    []copied `json:"copies,omitempty"` // the rules that we inserted for either
 }
 
 // entry is the original of one rule.

@@ -37,6 +37,10 @@ type Split struct {
 	// every managed rule gets a copy before it, with the match added and the
 	// canary alone behind it. Nil or empty, as with Present false: no copies.
 	Match *Match
+	// Mirror sends a share of the requests to the canary a second time, through
+	// copies of the managed rules. It does not go together with Match or with a
+	// weight of the canary.
+	Mirror *Mirror
 	// Present says that the canary is referred to. False restores the original.
 	Present bool
 	// Ours says that Belay is known to have added the canary reference (the
@@ -57,7 +61,7 @@ type View struct {
 	// in the route. At rest it is false.
 	Traces bool
 	// Matched: a rule that this Rollout inserted for a Match is in the route, as
-	// wanted or not. Requests may reach the canary whatever its weight.
+	// wanted or not, or for a Mirror. Requests may reach the canary whatever its weight.
 	Matched bool
 	// CopyMissing: a rule that the Match needs is not there as wanted. CopyExtra:
 	// a rule is there that the Match does not want, or not so.
@@ -96,12 +100,12 @@ func Inspect(route *unstructured.Unstructured, s Split) View {
 // nothing is to be done. It begins with test operations on the identity and
 // version of the route and on the name of every reference that it touches.
 //
-// A Split with a Problem is an error only while Canary is above 0 or a Match is
-// wanted: taking the canary's weight and the copies away, and restoring, do what
+// A Split with a Problem is an error only while Canary is above 0, or a Match or
+// a Mirror is wanted: taking the canary's weight and the copies away, and restoring, do what
 // can be done and never fail.
 func Patch(route *unstructured.Unstructured, s Split) ([]byte, error) {
 	p := planRoute(route, s)
-	if s.Present && (s.Canary > 0 || !s.Match.empty()) && len(p.problems) > 0 {
+	if s.Present && (s.Canary > 0 || s.inserts()) && len(p.problems) > 0 {
 		return nil, fmt.Errorf("splitting route %s: %s", p.name, p.problems[0])
 	}
 	if p.settled() {

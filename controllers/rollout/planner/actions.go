@@ -64,6 +64,8 @@ type (
 		// Weight of the canary after the patch, and whether requests that match go to it.
 		Weight  int32
 		Matches bool
+		// Mirrors: copies of requests go to it.
+		Mirrors bool
 		// Raises: more requests reach the canary than before.
 		Raises bool
 		// Patch is an RFC 6902 patch.
@@ -181,6 +183,9 @@ func (a PatchRoute) String() string {
 	match := ""
 	if a.Matches {
 		match = " and match"
+	}
+	if a.Mirrors {
+		match = " and mirror"
 	}
 	return fmt.Sprintf("patch %s to canary weight %d%s: %s", named(a.Kind, a.Namespace, a.Name), a.Weight, match, a.Why)
 }

@@ -211,19 +211,19 @@ func (d *draft) stepWeight(i int32) int32 {
 func (d *draft) enterStep(i int32) {
 	a := d.s.Attempt
 	a.Step, a.StepName, a.StepSince = i, d.step(i).Name, d.nowPtr()
-	a.Weight, a.Match, a.CarriedAt = d.stepWeight(i), d.step(i).Match, nil
+	a.Weight, a.Match, a.Mirror, a.CarriedAt = d.stepWeight(i), d.step(i).Match, d.step(i).Mirror, nil
 	a.MaxWeight = max(a.MaxWeight, a.Weight)
 	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt = nil, nil, d.nowPtr()
 	a.HeldSince, a.InconclusiveAt = nil, nil
 	a.Unproven = slices.DeleteFunc(a.Unproven, func(name string) bool { return name == a.StepName })
 	a.Approvals = slices.DeleteFunc(a.Approvals, func(p v1alpha1.StepApproval) bool { return p.Step == i })
-	if exposes(a) && a.ExposedAt == nil {
+	if a.Exposes() && a.ExposedAt == nil {
 		a.ExposedAt = d.nowPtr()
 	}
 	if d.growing() {
 		a.EndpointsAt = nil
 	}
-	d.tell("Normal", "StepEntered", fmt.Sprintf("attempt %d: step %s, %s", a.Number, a.StepName, exposure{a.Weight, a.Match}.of(d.total())))
+	d.tell("Normal", "StepEntered", fmt.Sprintf("attempt %d: step %s, %s", a.Number, a.StepName, exposure{a.Weight, a.Match, a.Mirror}.of(d.total())))
 }
 
 // nextStep leaves the current step. All traffic must be confirmed on the canary before the pods are switched.
@@ -242,7 +242,7 @@ func (d *draft) nextStep() {
 func (d *draft) enterStage(s v1alpha1.Stage) {
 	a := d.s.Attempt
 	a.Stage, a.StageSince, a.CarriedAt = s, d.now(), nil
-	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt, a.Match = nil, nil, d.nowPtr(), nil
+	a.AcceptedAt, a.ConfirmedAt, a.ProgressAt, a.Match, a.Mirror = nil, nil, d.nowPtr(), nil, nil
 }
 
 func (d *draft) initial() {
@@ -291,7 +291,7 @@ func (d *draft) stepsEdited() bool {
 		d.enterStep(0)
 	case a.Step > declared, a.Step == declared && a.StepName != fullStep:
 		d.enterStep(d.lastStepWithin(a.Weight))
-	case a.StepName == fullStep && a.Step < declared, a.Weight != d.stepWeight(a.Step), !sameMatch(a.Match, d.step(a.Step).Match):
+	case a.StepName == fullStep && a.Step < declared, !d.asStep(a.Step).same(exposure{a.Weight, a.Match, a.Mirror}):
 		d.enterStep(a.Step)
 	default:
 		return false

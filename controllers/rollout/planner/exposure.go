@@ -9,27 +9,32 @@ import (
 	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
-// exposure is what routes should send to the canary: a share of all requests, and those that match.
+// exposure is what routes should send to the canary: a share of all requests, those that match, and copies.
 type exposure struct {
 	weight int32
 	match  *v1alpha1.Match
+	mirror *v1alpha1.Mirror
 }
 
-func (e exposure) none() bool { return e.weight == 0 && e.match == nil }
+func (e exposure) none() bool { return e.weight == 0 && e.match == nil && e.mirror == nil }
+
+func (e exposure) same(other exposure) bool {
+	return e.weight == other.weight && equality.Semantic.DeepEqual(e.match, other.match) && equality.Semantic.DeepEqual(e.mirror, other.mirror)
+}
+
+// asStep is the exposure of a step.
+func (d *draft) asStep(i int32) exposure {
+	return exposure{d.stepWeight(i), d.step(i).Match, d.step(i).Mirror}
+}
 
 // wanted is the exposure that the stored intent asks for, on every route. All requests include those that match.
 func (d *draft) wanted() exposure {
 	e := exposure{weight: d.wantedWeight()}
 	if a := d.s.Attempt; a != nil && a.Verdict == nil && a.Stage == v1alpha1.StageStepping {
-		e.match = a.Match
+		e.match, e.mirror = a.Match, a.Mirror
 	}
 	return e
 }
-
-// exposes says whether the current step sends requests to the canary.
-func exposes(a *v1alpha1.Attempt) bool { return a.Weight > 0 || a.Match != nil }
-
-func sameMatch(a, b *v1alpha1.Match) bool { return equality.Semantic.DeepEqual(a, b) }
 
 // reachable says whether any route sends requests to the canary now, by weight or by match.
 func (d *draft) reachable() bool {
@@ -50,10 +55,10 @@ func (d *draft) preflightSteps(r Route) string {
 		return why
 	}
 	for i, s := range d.steps() {
-		if s.Match == nil {
+		if s.Match == nil && s.Mirror == nil {
 			continue
 		}
-		v := gatewayapi.Inspect(r.Object, d.splitOf(r, exposure{weight: d.stepWeight(int32(i)), match: s.Match}))
+		v := gatewayapi.Inspect(r.Object, d.splitOf(r, d.asStep(int32(i))))
 		if v.Problem != "" {
 			return fmt.Sprintf("step %s cannot be done on %s: %s", d.step(int32(i)).Name, r, v.Problem)
 		}
@@ -72,8 +77,11 @@ func (e exposure) of(total int32) string {
 }
 
 func (e exposure) also() string {
-	if e.match == nil {
-		return ""
+	switch {
+	case e.match != nil:
+		return " and requests with " + e.match.String()
+	case e.mirror != nil:
+		return " and " + e.mirror.String()
 	}
-	return " and requests with " + e.match.String()
+	return ""
 }

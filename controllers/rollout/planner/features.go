@@ -29,7 +29,9 @@ func NeedsFeatures(spec *v1alpha1.RolloutSpec) bool {
 	return slices.ContainsFunc(spec.Steps(), func(s v1alpha1.Step) bool { return len(features(s)) > 0 })
 }
 
-func features(s v1alpha1.Step) []string { return gatewayapi.MatchOf(s.Match).Features() }
+func features(s v1alpha1.Step) []string {
+	return append(gatewayapi.MatchOf(s.Match).Features(), gatewayapi.MirrorOf(s.Mirror).Features()...)
+}
 
 // unsupportedKind says which gateway does not know routes of the kind: its class reports features, and not this one. Where a
 // class reports nothing, the conditions of the route tell.

@@ -238,7 +238,7 @@ func (d *draft) gates() string {
 // owed is the evidence that a step still owes.
 func (d *draft) owed(step v1alpha1.Step) string {
 	a := d.s.Attempt
-	if d.Rollout.Spec.Analysis != nil && exposes(a) {
+	if d.Rollout.Spec.Analysis != nil && a.Exposes() {
 		if why := d.evidence(d.backgroundName(), *a.ConfirmedAt); why != "" {
 			return why
 		}

@@ -150,7 +150,7 @@ func (d *draft) intentChanged() bool {
 	if a == nil || b == nil {
 		return a != b
 	}
-	return a.Number != b.Number || a.Stage != b.Stage || a.Step != b.Step || a.Weight != b.Weight || !sameMatch(a.Match, b.Match) ||
+	return a.Number != b.Number || a.Stage != b.Stage || a.Step != b.Step || !exposure{a.Weight, a.Match, a.Mirror}.same(exposure{b.Weight, b.Match, b.Mirror}) ||
 		(a.Verdict == nil) != (b.Verdict == nil) || (a.ConfirmedAt == nil) != (b.ConfirmedAt == nil) || a.Contest.Count() != b.Contest.Count()
 }
 

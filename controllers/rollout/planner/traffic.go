@@ -13,7 +13,7 @@ import (
 // split is what a route should say at an exposure; the canary is taken out of the route where nothing is exposed.
 func (d *draft) split(r Route, e exposure) gatewayapi.Split {
 	return gatewayapi.Split{Rules: r.Rules, Namespace: d.Rollout.Namespace, StableService: d.Stable.Name, CanaryService: d.Canary.Name,
-		Total: d.total(), Canary: e.weight, Match: gatewayapi.MatchOf(e.match), Present: !e.none(),
+		Total: d.total(), Canary: e.weight, Match: gatewayapi.MatchOf(e.match), Mirror: gatewayapi.MirrorOf(e.mirror), Present: !e.none(),
 		Owner: d.Rollout.Namespace + "/" + d.Rollout.Name}
 }
 
@@ -234,14 +234,14 @@ func (d *draft) route(r Route, want exposure, why string) {
 		}
 		want.weight, raises = min(want.weight, v.MinCanary), false
 		if v.CopyMissing {
-			want.match = nil
+			want.match, want.mirror = nil, nil
 		}
 	}
 	patch, err := gatewayapi.Patch(r.Object, d.splitOf(r, want))
 	if err != nil || patch == nil {
 		return // the problem stands in the preflight
 	}
-	d.do(PatchRoute{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Weight: want.weight, Matches: want.match != nil, Raises: raises, Patch: patch, Why: why})
+	d.do(PatchRoute{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, Weight: want.weight, Matches: want.match != nil, Mirrors: want.mirror != nil, Raises: raises, Patch: patch, Why: why})
 }
 
 // canaryTarget is how many pods the attempt's revision should have.
@@ -253,7 +253,7 @@ func (d *draft) canaryTarget() int32 {
 	step := d.step(a.Step)
 	if step.Replicas == nil {
 		n := traffic.CanaryReplicas(d.replicas(), a.Weight, d.total())
-		if a.Match != nil && d.replicas() > 0 {
+		if a.Exposes() && d.replicas() > 0 {
 			n = max(1, n)
 		}
 		return n

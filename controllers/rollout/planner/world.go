@@ -227,7 +227,7 @@ func (d *draft) attemptSize(rs *ReplicaSet) (int32, string) {
 		return rs.Wanted, "" // until no traffic can reach it
 	}
 	want := d.canaryTarget()
-	if want < rs.Wanted && (a.ConfirmedAt == nil || d.liveWeight() > a.Weight || a.Weight == 0 && a.Match == nil && d.reachable()) {
+	if want < rs.Wanted && (a.ConfirmedAt == nil || d.liveWeight() > a.Weight || !a.Exposes() && d.reachable()) {
 		return rs.Wanted, "" // the lower weight is not confirmed yet
 	}
 	return want, fmt.Sprintf("attempt %d, stage %s", a.Number, a.Stage)
@@ -250,7 +250,7 @@ func (d *draft) wantRuns(wanted map[string]bool) {
 	a := d.s.Attempt
 	if d.Rollout.Spec.Analysis != nil {
 		wanted[d.backgroundName()] = true
-		exposed := a.Stage != v1alpha1.StageStepping || a.ConfirmedAt != nil && exposes(a)
+		exposed := a.Stage != v1alpha1.StageStepping || a.ConfirmedAt != nil && a.Exposes()
 		if d.Runs[d.backgroundName()] == nil && exposed && d.AnalysisProblem == "" {
 			d.do(StartRun{Name: d.backgroundName(), Step: -1, Why: fmt.Sprintf("attempt %d is exposed", a.Number)})
 		}

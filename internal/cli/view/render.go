@@ -67,6 +67,7 @@ func (r *renderer) header() string {
 		row("Step", r.stepLine(a), Plain)
 		row("Weight", weightLine(a), Plain)
 		row("Match", matchLine(a.Match), Plain)
+		row("Mirror", mirrorLine(a.Mirror), Plain)
 		row("Paused", actorLine(a.Pause), Warn)
 		row("Full", actorLine(a.Full), Plain)
 		row("Approved", actorLine(a.Approved), Good)
@@ -130,6 +131,13 @@ func matchLine(m *v1alpha1.Match) string {
 		return ""
 	}
 	return "requests with " + m.String() + " go to the canary"
+}
+
+func mirrorLine(m *v1alpha1.Mirror) string {
+	if m == nil {
+		return ""
+	}
+	return m.String() + " go to the canary"
 }
 
 func actorLine(a *v1alpha1.Actor) string {

@@ -90,8 +90,10 @@ type Attempt struct {
 	ConfirmedWeight int32       `json:"confirmedWeight"`
 	TotalWeight     int32       `json:"totalWeight"`
 	// Match is which requests are wanted on the canary whatever its weight; unset: none.
-	Match    *v1alpha1.Match `json:"match,omitempty"`
-	Approved *v1alpha1.Actor `json:"approved,omitempty"`
+	Match *v1alpha1.Match `json:"match,omitempty"`
+	// Mirror is of which requests copies are wanted on the canary; unset: none.
+	Mirror   *v1alpha1.Mirror `json:"mirror,omitempty"`
+	Approved *v1alpha1.Actor  `json:"approved,omitempty"`
 	// Contest is what others have written into the routes; unset: nothing.
 	Contest *v1alpha1.Contest `json:"contest,omitempty"`
 	Pause   *v1alpha1.Actor   `json:"pause,omitempty"`
