@@ -260,6 +260,12 @@ type StepApproval struct {
 	Step int32 `json:"step"`
 	// by whom, why and when.
 	By Actor `json:"by"`
+	// others who approved it after them, where approvals.required asks for several.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=4
+	Others []Actor `json:"others,omitempty"`
 }
 
 // Verdict says why an attempt ends otherwise than promoted.

@@ -45,6 +45,7 @@ type Rollout struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.workloadRef) || !has(self.onFailure) || !has(self.onFailure.revert)",message="onFailure.revert goes with template: what Git says of a Deployment cannot be compared with what the API server has made of it"
 // +kubebuilder:validation:XValidation:rule="!has(self.selector) || !has(self.template) || (has(self.template.metadata) && has(self.template.metadata.labels) && self.selector.matchLabels.all(k, k in self.template.metadata.labels && self.template.metadata.labels[k] == self.selector.matchLabels[k]))",message="template.metadata.labels must carry every label of selector.matchLabels"
 // +kubebuilder:validation:XValidation:rule="!has(self.strategy.canary) || self.strategy.canary.steps.all(s, !has(s.weight) || s.weight <= (has(self.traffic.totalWeight) ? self.traffic.totalWeight : 100))",message="strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"
+// +kubebuilder:validation:XValidation:rule="!has(self.roleMetadata) || !has(self.selector) || self.selector.matchLabels.all(k, (!has(self.roleMetadata.stable) || !has(self.roleMetadata.stable.labels) || !(k in self.roleMetadata.stable.labels)) && (!has(self.roleMetadata.canary) || !has(self.roleMetadata.canary.labels) || !(k in self.roleMetadata.canary.labels)))",message="roleMetadata: labels of selector.matchLabels must not be among the labels of a role"
 type RolloutSpec struct {
 	// replicas is how many pods serve at rest. An HPA may target the Rollout. Default 1, which Belay writes down; with
 	// workloadRef, where unset: as many as the Deployment asks for, by hand or by an HPA that targets it.
@@ -92,6 +93,16 @@ type RolloutSpec struct {
 	// PodDisruptionBudgets allow, and while no attempt runs. It starts no attempt.
 	// +optional
 	RestartAt *metav1.Time `json:"restartAt,omitempty"`
+	// roleMetadata puts labels and annotations on pods for as long as they have a role, without restarting them.
+	// +optional
+	RoleMetadata *RoleMetadata `json:"roleMetadata,omitempty"`
+	// spread keeps the pods of a revision on trial off nodes that run pods of another revision. Default Off.
+	// +optional
+	// +kubebuilder:default=Off
+	Spread Spread `json:"spread,omitempty"`
+	// approvals says how many people must approve a step that asks for approval. Default: one.
+	// +optional
+	Approvals ApprovalRules `json:"approvals,omitzero"`
 	// traffic says which Service and routes carry the traffic.
 	// +required
 	Traffic Traffic `json:"traffic"`

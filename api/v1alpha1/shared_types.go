@@ -77,6 +77,8 @@ const (
 	AnnotationCommit = "belay.dev/commit"
 	// AnnotationRollout is on a Deployment whose pods a Rollout has taken over: the name of the Rollout.
 	AnnotationRollout = "belay.dev/rollout"
+	// AnnotationRoleMetadata is on a pod: the labels and annotations that it carries for its role, as roleMetadata had them.
+	AnnotationRoleMetadata = "belay.dev/role-metadata"
 	// AnnotationReconcile asks a Repository or Sync for a reconciliation at once; any new value counts.
 	AnnotationReconcile = "belay.dev/reconcile"
 	// FinalizerRestore keeps a Rollout until its routes and Services are as they were before.

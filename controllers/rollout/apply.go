@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -59,8 +58,22 @@ func (w *work) apply(ctx context.Context, action planner.Action) error {
 		return w.pointCanary(ctx, a)
 	case planner.PatchRoute:
 		return w.patchRoute(ctx, a)
+	}
+	return w.applyToPods(ctx, action)
+}
+
+func (w *work) applyToPods(ctx context.Context, action planner.Action) error {
+	switch a := action.(type) {
 	case planner.EvictPod:
 		return w.evict(ctx, a)
+	case planner.DressPods:
+		return w.dress(ctx, a)
+	case planner.SetMinReady:
+		rs, err := w.readReplicaSet(ctx, a.Revision)
+		if err != nil {
+			return err
+		}
+		return w.patch(ctx, rs, func() { rs.Spec.MinReadySeconds = a.Seconds })
 	}
 	return w.applyToAnalysis(ctx, action)
 }
@@ -137,6 +150,9 @@ func (w *work) createReplicaSet(ctx context.Context, a planner.CreateReplicaSet)
 			Template: *ro.Spec.Template.DeepCopy()},
 	}
 	rs.Spec.Template.Labels = labels
+	if a.Role == v1alpha1.RoleCanary {
+		keepApart(&rs.Spec.Template, ro.Spec.Spread, ro.Spec.Selector.MatchLabels, a.Revision)
+	}
 	if err := controllerutil.SetControllerReference(ro, rs, w.Scheme); err != nil {
 		return fmt.Errorf("owning ReplicaSet %s: %w", rs.Name, err)
 	}
@@ -231,6 +247,9 @@ func (w *work) setRole(ctx context.Context, a planner.SetRole) error {
 		err = w.patch(ctx, rs, func() {
 			rs.Labels[v1alpha1.LabelRole] = string(a.Role)
 			rs.Spec.Template.Labels[v1alpha1.LabelRole] = string(a.Role)
+			if a.Role == v1alpha1.RoleStable {
+				together(&rs.Spec.Template) // stable pods must find a node whatever is tried beside them
+			}
 		})
 		if err != nil {
 			return fmt.Errorf("labelling ReplicaSet %s: %w", rs.Name, err)
@@ -247,18 +266,6 @@ func (w *work) setRole(ctx context.Context, a planner.SetRole) error {
 		})
 	}
 	return group.Wait()
-}
-
-// evict asks for a pod to go as PodDisruptionBudgets allow; one that is gone, or was replaced under its name, is no error.
-func (w *work) evict(ctx context.Context, a planner.EvictPod) error {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.rollout.Namespace, Name: a.Name}}
-	err := w.Client.SubResource("eviction").Create(ctx, pod, &policyv1.Eviction{
-		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
-		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &a.UID}}})
-	if apierrors.IsConflict(err) {
-		return nil
-	}
-	return client.IgnoreNotFound(err)
 }
 
 // patchStable adds the role to the selector of the stable Service, or takes it out, and records that it was Belay.

@@ -97,7 +97,8 @@ func (r *Reconciler) gatherPods(ctx context.Context, ro *v1alpha1.Rollout, o *pl
 func viewReplicaSet(rs *appsv1.ReplicaSet) planner.ReplicaSet {
 	v := planner.ReplicaSet{Name: rs.Name, Revision: rs.Labels[v1alpha1.LabelRevision], Wanted: 1,
 		Role:    v1alpha1.Role(rs.Spec.Template.Labels[v1alpha1.LabelRole]),
-		Created: rs.CreationTimestamp.Time, Current: rs.Status.Replicas, Ready: rs.Status.ReadyReplicas}
+		Created: rs.CreationTimestamp.Time, Current: rs.Status.Replicas, Ready: rs.Status.ReadyReplicas,
+		MinReadySeconds: rs.Spec.MinReadySeconds}
 	if rs.Spec.Replicas != nil {
 		v.Wanted = *rs.Spec.Replicas
 	}
@@ -115,7 +116,8 @@ func viewReplicaSet(rs *appsv1.ReplicaSet) planner.ReplicaSet {
 }
 
 func viewPod(p *corev1.Pod, rev string) planner.Pod {
-	v := planner.Pod{Name: p.Name, Revision: rev, UID: p.UID, Role: v1alpha1.Role(p.Labels[v1alpha1.LabelRole]), Created: p.CreationTimestamp.Time}
+	v := planner.Pod{Name: p.Name, Revision: rev, UID: p.UID, Role: v1alpha1.Role(p.Labels[v1alpha1.LabelRole]), Created: p.CreationTimestamp.Time,
+		Dress: p.Annotations[v1alpha1.AnnotationRoleMetadata]}
 	if p.Labels[v1alpha1.LabelRevision] != rev {
 		v.Role = "" // it was taken over; both labels are missing
 	}

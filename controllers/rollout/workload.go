@@ -111,6 +111,7 @@ func plainTemplate(rs *appsv1.ReplicaSet) *corev1.PodTemplateSpec {
 	for _, key := range []string{appsv1.DefaultDeploymentUniqueLabelKey, v1alpha1.LabelRevision, v1alpha1.LabelRole} {
 		delete(t.Labels, key)
 	}
+	together(t)
 	return t
 }
 
@@ -351,6 +352,7 @@ func (w *work) giveBack(ctx context.Context, name string, d *appsv1.Deployment) 
 			delete(rs.Labels, key)
 			delete(rs.Spec.Template.Labels, key)
 		}
+		together(&rs.Spec.Template)
 		delete(rs.Labels, v1alpha1.LabelRollout)
 	})
 }

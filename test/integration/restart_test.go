@@ -2,11 +2,16 @@ package integration
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -63,4 +68,101 @@ func (w *world) pods() map[string]bool {
 		}
 	}
 	return names
+}
+
+// A PodDisruptionBudget that refuses holds the restart up, and its name is said.
+func TestRestartHeldByABudget(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).started()
+	none := intstr.FromInt32(0)
+	budget := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "never"},
+		Spec: policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &none, Selector: &metav1.LabelSelector{MatchLabels: w.get().Spec.Selector.MatchLabels}}}
+	w.must(w.user.Create(w.t.Context(), budget))
+	budget.Status = policyv1.PodDisruptionBudgetStatus{ObservedGeneration: budget.Generation, DesiredHealthy: 3, CurrentHealthy: 3, ExpectedPods: 3}
+	w.must(w.user.Status().Update(w.t.Context(), budget))
+	before := w.pods()
+	late := metav1.NewTime(time.Now().Add(time.Second).Truncate(time.Second))
+	w.edit(func(ro *v1alpha1.Rollout) { ro.Spec.RestartAt = &late })
+	w.poll("pods to be older than the restart", func(context.Context) string {
+		if time.Now().Before(late.Add(time.Second)) {
+			return "too early"
+		}
+		return ""
+	})
+	if now := time.Now(); w.clock.Now().Before(now) {
+		w.clock.SetTime(now)
+	}
+	_, _, err := w.look()
+	if err == nil || !strings.Contains(err.Error(), "a PodDisruptionBudget refuses: The disruption budget never needs 2 healthy pods and has 2 currently") {
+		t.Errorf("error: %v", err)
+	}
+	if by := w.get().Status.BlockedBy; !strings.Contains(by, "disruption budget never") {
+		t.Errorf("blocked by %q", by)
+	}
+	if after := w.pods(); len(after) != len(before) {
+		t.Errorf("%d of %d pods are left", len(after), len(before))
+	}
+}
+
+// Pods carry what roleMetadata says of their role, from the trial to the promotion, and none is restarted for it.
+func TestRoleMetadata(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(ro *v1alpha1.Rollout) {
+		ro.Spec.RoleMetadata = &v1alpha1.RoleMetadata{
+			Stable: v1alpha1.PodMetadata{Labels: map[string]v1alpha1.LabelValue{"track": "stable"}},
+			Canary: v1alpha1.PodMetadata{Labels: map[string]v1alpha1.LabelValue{"track": "trial"}, Annotations: map[string]v1alpha1.AnnotationValue{"sampling": "1.0"}}}
+		ro.Spec.Spread = v1alpha1.SpreadPreferred
+		ro.Spec.Strategy.Canary.Steps[0].Approval = v1alpha1.ApprovalRequired
+	}).started()
+	tracks := func() map[string]string {
+		var list corev1.PodList
+		w.must(w.user.List(w.t.Context(), &list, client.InNamespace(w.ns)))
+		out := map[string]string{}
+		for _, p := range list.Items {
+			if p.DeletionTimestamp == nil {
+				out[p.Name] = p.Labels[v1alpha1.LabelRole] + " " + p.Labels["track"] + " " + p.Annotations["sampling"]
+				if wants := p.Labels[v1alpha1.LabelRole] == "canary"; wants != (p.Spec.Affinity != nil) {
+					t.Errorf("pod %s is kept apart: %t", p.Name, !wants)
+				}
+			}
+		}
+		return out
+	}
+	w.rest()
+	for name, track := range tracks() {
+		if track != "stable stable " {
+			t.Errorf("pod %s: %q", name, track)
+		}
+	}
+	w.deploy("v2")
+	w.until("the step waits", func(ro *v1alpha1.Rollout) bool { return strings.Contains(ro.Status.BlockedBy, "approval") })
+	during := tracks()
+	for name, track := range during {
+		if track != "stable stable " && track != "canary trial 1.0" {
+			t.Errorf("pod %s: %q", name, track)
+		}
+	}
+	w.say(v1alpha1.ActionApprove, func(s *v1alpha1.DecisionSpec) { s.Step = ptr.To[int32](0) })
+	w.until("promoted", finished(v1alpha1.OutcomePromoted))
+	var list corev1.PodList
+	w.must(w.user.List(w.t.Context(), &list, client.InNamespace(w.ns)))
+	kept := 0
+	for _, p := range list.Items {
+		if p.Labels[v1alpha1.LabelRole] == "stable" && during[p.Name] == "canary trial 1.0" {
+			kept++
+			if p.Labels["track"] != "stable" || p.Annotations["sampling"] != "" {
+				t.Errorf("pod %s after promotion: %v %v", p.Name, p.Labels, p.Annotations)
+			}
+		}
+	}
+	if kept == 0 {
+		t.Error("no pod of the trial is stable now")
+	}
+	var sets appsv1.ReplicaSetList
+	w.must(w.user.List(w.t.Context(), &sets, client.InNamespace(w.ns)))
+	for _, rs := range sets.Items {
+		if rs.Labels[v1alpha1.LabelRole] == "stable" && rs.Spec.Template.Spec.Affinity != nil {
+			t.Errorf("new stable pods would be kept apart: %+v", rs.Spec.Template.Spec.Affinity)
+		}
+	}
 }

@@ -46,6 +46,19 @@ type (
 		Pods     []string
 		Why      string
 	}
+	// SetMinReady brings minReadySeconds of a ReplicaSet to what the spec says.
+	SetMinReady struct {
+		Revision string
+		Seconds  int32
+		Why      string
+	}
+	// DressPods puts on pods what roleMetadata says of a role, and takes off what an earlier role had put on.
+	DressPods struct {
+		Revision string
+		Pods     []string
+		Metadata v1alpha1.PodMetadata
+		Why      string
+	}
 	// AddStableRole adds the role to the selector of the stable Service.
 	AddStableRole struct{ Why string }
 	// RemoveStableRole takes it out again, where Belay added it.
@@ -131,6 +144,8 @@ func (CreateReplicaSet) action() {}
 func (Scale) action()            {}
 func (DeleteReplicaSet) action() {}
 func (SetRole) action()          {}
+func (SetMinReady) action()      {}
+func (DressPods) action()        {}
 func (AddStableRole) action()    {}
 func (RemoveStableRole) action() {}
 func (PointCanary) action()      {}
@@ -170,6 +185,15 @@ func (a DeleteReplicaSet) String() string {
 func (a SetRole) String() string {
 	return fmt.Sprintf("make %s %s (%d pods): %s", a.Revision, a.Role, len(a.Pods), a.Why)
 }
+
+func (a SetMinReady) String() string {
+	return fmt.Sprintf("set minReadySeconds of %s to %d: %s", a.Revision, a.Seconds, a.Why)
+}
+
+func (a DressPods) String() string {
+	return fmt.Sprintf("set role metadata of %d pods of %s: %s", len(a.Pods), a.Revision, a.Why)
+}
+
 func (a AddStableRole) String() string    { return "add role to stable Service: " + a.Why }
 func (a RemoveStableRole) String() string { return "remove role from stable Service: " + a.Why }
 func (a PointCanary) String() string {

@@ -148,12 +148,34 @@ func (d *draft) approve(actor v1alpha1.Actor) string {
 	if d.step(a.Step).Approval != v1alpha1.ApprovalRequired {
 		return fmt.Sprintf("step %d needs no approval", a.Step)
 	}
-	if !approved(a) {
+	i := slices.IndexFunc(a.Approvals, func(p v1alpha1.StepApproval) bool { return p.Step == a.Step })
+	if i < 0 {
 		a.Approvals = append(a.Approvals, v1alpha1.StepApproval{Step: a.Step, By: actor})
+		return ""
+	}
+	have := &a.Approvals[i]
+	same := func(other v1alpha1.Actor) bool { return other.Name == actor.Name }
+	switch _, missing := d.approvals(); {
+	case missing == 0:
+	case same(have.By) || slices.ContainsFunc(have.Others, same):
+		return fmt.Sprintf("%s has approved step %d already: approvals.required asks for %d more", actor.Name, a.Step, missing)
+	default:
+		have.Others = append(have.Others, actor)
 	}
 	return ""
 }
 
-func approved(a *v1alpha1.Attempt) bool {
-	return slices.ContainsFunc(a.Approvals, func(p v1alpha1.StepApproval) bool { return p.Step == a.Step })
+// approvals are the names of those who have approved the current step, and how many more must.
+func (d *draft) approvals() (names []string, missing int) {
+	a := d.s.Attempt
+	for _, p := range a.Approvals {
+		if p.Step != a.Step {
+			continue
+		}
+		names = append(names, p.By.Name)
+		for _, other := range p.Others {
+			names = append(names, other.Name)
+		}
+	}
+	return names, max(0, max(1, int(d.Rollout.Spec.Approvals.Required))-len(names))
 }

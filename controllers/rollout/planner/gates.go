@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -228,11 +229,21 @@ func (d *draft) gates() string {
 	} else if why = d.overMaxHold(step, why); why != "" {
 		return why
 	}
-	if step.Approval == v1alpha1.ApprovalRequired && !approved(a) {
+	if names, missing := d.approvals(); step.Approval == v1alpha1.ApprovalRequired && missing > 0 {
 		d.stalled = "ApprovalRequired"
-		return fmt.Sprintf("step %s needs approval: `kubectl belay approve %s`", a.StepName, d.Rollout.Name)
+		return fmt.Sprintf("step %s needs approval%s: `kubectl belay approve %s`", a.StepName, byWhom(names, missing), d.Rollout.Name)
 	}
 	return ""
+}
+
+func byWhom(names []string, missing int) string {
+	switch {
+	case len(names) == 0 && missing == 1:
+		return ""
+	case len(names) == 0:
+		return fmt.Sprintf(" by %d people", missing)
+	}
+	return fmt.Sprintf(" by %d more (so far: %s)", missing, strings.Join(names, ", "))
 }
 
 // owed is the evidence that a step still owes.

@@ -46,6 +46,8 @@ type ReplicaSet struct {
 	Created                           time.Time
 	// Linked: the Deployment of workloadRef is named as an owner beside the Rollout, and gets the pods if the Rollout is gone.
 	Linked bool
+	// MinReadySeconds of its spec.
+	MinReadySeconds int32
 	// Problem is the message of the condition ReplicaFailure, where it is True.
 	Problem string
 }
@@ -56,6 +58,8 @@ type Pod struct {
 	UID            types.UID
 	Role           v1alpha1.Role
 	Created        time.Time
+	// Dress is what the pod carries for a role, as DressOf writes it; empty for nothing.
+	Dress string
 	// Ready is the condition Ready.
 	Ready bool
 	// Waiting is the reason that a container waits for, e.g. CrashLoopBackOff; Message its message.

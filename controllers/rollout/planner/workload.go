@@ -233,6 +233,9 @@ func (d *draft) giveBack() bool {
 		return true
 	}
 	dirty := slices.ContainsFunc(w.Owned, func(o Owned) bool { return o.Ours })
+	if d.dress(); slices.ContainsFunc(d.plan.Actions, func(a Action) bool { _, dressing := a.(DressPods); return dressing }) {
+		return false
+	}
 	switch {
 	case d.Stable.RoleAdded:
 		return false // the Service first

@@ -32,6 +32,8 @@ func (d *draft) world() {
 	d.routes(d.routeWhy())
 	d.scales()
 	d.runs()
+	d.readiness()
+	d.dress()
 	d.tidy()
 }
 

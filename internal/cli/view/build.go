@@ -126,6 +126,7 @@ func attempt(r *v1alpha1.Rollout) *Attempt {
 	for i := range a.Approvals {
 		if a.Approvals[i].Step == a.Step {
 			out.Approved = &a.Approvals[i].By
+			out.ApprovedToo = a.Approvals[i].Others
 		}
 	}
 	return out

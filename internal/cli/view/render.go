@@ -71,6 +71,9 @@ func (r *renderer) header() string {
 		row("Paused", actorLine(a.Pause), Warn)
 		row("Full", actorLine(a.Full), Plain)
 		row("Approved", actorLine(a.Approved), Good)
+		for i := range a.ApprovedToo {
+			row("Approved", actorLine(&a.ApprovedToo[i]), Good)
+		}
 		if c := a.Contest; c != nil {
 			row("Contest", fmt.Sprintf("%s changed %d times by others, last by %q", c.Route, c.Changes, c.By), Warn)
 		}

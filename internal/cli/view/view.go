@@ -94,6 +94,8 @@ type Attempt struct {
 	// Mirror is of which requests copies are wanted on the canary; unset: none.
 	Mirror   *v1alpha1.Mirror `json:"mirror,omitempty"`
 	Approved *v1alpha1.Actor  `json:"approved,omitempty"`
+	// ApprovedToo are others who approved the step.
+	ApprovedToo []v1alpha1.Actor `json:"approvedToo,omitempty"`
 	// Contest is what others have written into the routes; unset: nothing.
 	Contest *v1alpha1.Contest `json:"contest,omitempty"`
 	Pause   *v1alpha1.Actor   `json:"pause,omitempty"`

@@ -25,7 +25,7 @@ var mutants = []mutant{
 	{"canary pods in the selector at once", "T6", planner + "world.go", "if !d.witnessed(rs.Revision) {", "if false {"},
 	{"old proof opens the gate", "A1", planner + "gates.go", "		if why := d.evidence(d.backgroundName(), *a.ConfirmedAt); why != \"\" {\n			return why\n		}\n", ""},
 	{"hold is not kept", "A1", planner + "gates.go", "if hold := step.Hold.Or(0); !d.passed(*a.ConfirmedAt, hold) {", "if hold := step.Hold.Or(0); false {"},
-	{"approval is not asked for", "A1", planner + "gates.go", "if step.Approval == v1alpha1.ApprovalRequired && !approved(a) {", "if false {"},
+	{"approval is not asked for", "A1", planner + "gates.go", "step.Approval == v1alpha1.ApprovalRequired && missing > 0 {", "false {"},
 	{"a lost canary is not noticed", "T3", planner + "gates.go", "if have >= need {", "if true {"},
 	{"a decision about the last attempt", "A1", planner + "decisions.go", "case a == nil || a.Number > *dec.Spec.Attempt:", "case a == nil:"},
 	{"a failed revision starts again", "A1", planner + "advance.go", "if i := d.quarantined(); i >= 0 {", "if i := d.quarantined(); i >= 99 {"},
