@@ -152,6 +152,10 @@ type Attempt struct {
 	// mirror says of which requests copies are wanted on the canary; unset: none.
 	// +optional
 	Mirror *Mirror `json:"mirror,omitempty"`
+	// bypass says through which other routes requests go past the split, as found when the attempt began; empty: none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Bypass string `json:"bypass,omitempty"`
 	// replicas is the highest spec.replicas while this attempt has run: stable keeps as many pods until the attempt is over,
 	// also where an HPA asks for fewer because a part of the load is on the canary, or because a bad canary does less work.
 	// +optional

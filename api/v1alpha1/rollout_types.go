@@ -190,6 +190,7 @@ type Traffic struct {
 	// +listType=map
 	// +listMapKey=controllerName
 	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:XValidation:rule="self.filter(c, c.level == 'Share').size() <= 1",message="confirm: one controller may have level Share"
 	Confirm []Confirmation `json:"confirm,omitempty"`
 	// routes carry the traffic. Every rule that refers to stableService is stepped, or only the rules named.
 	// +required
@@ -204,6 +205,8 @@ type Traffic struct {
 
 // Confirmation says how the gateways of one controller are taken to have put a weight into force. Going back never waits
 // for it; only the scale-down does.
+//
+// +kubebuilder:validation:XValidation:rule="(self.level == 'Share') == has(self.share)",message="level Share needs share, and no other level takes it"
 type Confirmation struct {
 	// controllerName of the GatewayClass, e.g. traefik.io/gateway-controller.
 	// +required
@@ -211,23 +214,28 @@ type Confirmation struct {
 	// +kubebuilder:validation:MaxLength=253
 	ControllerName string `json:"controllerName"`
 	// level says what is waited for. Status: the conditions of the route at its generation, then settle. Fixed: settle alone, from
-	// the write on: for gateways whose status cannot be trusted. Default Status.
+	// the write on: for gateways whose status cannot be trusted. Share: as Status, and then what share measures must pass. Default Status.
 	// +optional
 	// +kubebuilder:default=Status
 	Level ConfirmLevel `json:"level,omitempty"`
 	// settle of these gateways. Default: traffic.settle. A route with several parents waits for the slowest.
 	// +optional
 	Settle Duration `json:"settle,omitempty"`
+	// share names AnalysisTemplates whose metrics must pass, measured since the route settled, before the canary's weight in a
+	// step counts as in force. They get the argument share: the part of the traffic that the canary should have, from 0 to 1.
+	// +optional
+	Share *AnalysisReference `json:"share,omitempty"`
 }
 
 // ConfirmLevel says how a weight is taken to be in force.
-// +kubebuilder:validation:Enum=Fixed;Status
+// +kubebuilder:validation:Enum=Fixed;Status;Share
 type ConfirmLevel string
 
 // Values of ConfirmLevel.
 const (
 	ConfirmFixed  ConfirmLevel = "Fixed"
 	ConfirmStatus ConfirmLevel = "Status"
+	ConfirmShare  ConfirmLevel = "Share"
 )
 
 // RouteReference names a route of the Gateway API.

@@ -407,7 +407,10 @@ const maxRunSteps = 256
 
 func (w *work) startRun(ctx context.Context, a planner.StartRun) error {
 	ro := w.rollout
-	ref := references(ro)[a.Step+1]
+	ref, err := w.reference(a.Step)
+	if err != nil {
+		return err
+	}
 	metrics, args, err := w.resolve(ctx, ro.Namespace, *ref)
 	if err != nil {
 		return err
@@ -428,6 +431,21 @@ func (w *work) startRun(ctx context.Context, a planner.StartRun) error {
 		return err
 	}
 	return w.mustOwn(ctx, run)
+}
+
+// reference is what an AnalysisRun is made from.
+func (w *work) reference(step int32) (*v1alpha1.AnalysisReference, error) {
+	if step == planner.StepShare {
+		if shareAt(w.rollout) < 0 {
+			return nil, errStale
+		}
+		return withShare(w.rollout, w.plan.Status.Attempt.Weight), nil
+	}
+	refs := references(w.rollout)
+	if i := int(step) + 1; i >= 0 && i < len(refs) && refs[i] != nil {
+		return refs[i], nil
+	}
+	return nil, fmt.Errorf("step %d names no AnalysisTemplates", step)
 }
 
 // otherArm is the revision that an attempt is compared with: the stable one, or the one that was stable before.

@@ -156,7 +156,11 @@ func usesSlice(r *v1alpha1.Rollout, o client.Object) bool {
 }
 
 func usesTemplate(r *v1alpha1.Rollout, o client.Object) bool {
-	for _, ref := range references(r) {
+	refs := references(r)
+	if shareAt(r) >= 0 {
+		refs = append(refs, withShare(r, 0))
+	}
+	for _, ref := range refs {
 		if ref == nil {
 			continue
 		}

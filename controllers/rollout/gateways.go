@@ -34,8 +34,11 @@ func (r *Reconciler) gatherGateways(ctx context.Context, ro *v1alpha1.Rollout, o
 		}
 		for _, p := range gatewayapi.Parents(o.Routes[i].Object) {
 			g, err := r.gateway(ctx, p)
-			if err != nil {
+			switch {
+			case err != nil && ro.Status.Attempt == nil:
 				return err
+			case err != nil: // an attempt must be able to end without this
+				o.Routes[i].Unknown = bounded(err.Error())
 			}
 			o.Routes[i].Gateways = append(o.Routes[i].Gateways, g)
 		}

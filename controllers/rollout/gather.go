@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -44,7 +45,7 @@ func (r *Reconciler) gather(ctx context.Context, ro *v1alpha1.Rollout) (planner.
 	if err := r.gatherServices(ctx, ro, &o, pods); err != nil {
 		return o, err
 	}
-	for _, gather := range []func(context.Context, *v1alpha1.Rollout, *planner.Observed) error{r.gatherRoutes, r.gatherGateways, r.gatherAnalysis, r.gatherDecisions} {
+	for _, gather := range []func(context.Context, *v1alpha1.Rollout, *planner.Observed) error{r.gatherRoutes, r.gatherGateways, r.gatherBypasses, r.gatherAnalysis, r.gatherDecisions} {
 		if err := gather(ctx, ro, &o); err != nil {
 			return o, err
 		}
@@ -221,7 +222,12 @@ func (r *Reconciler) gatherAnalysis(ctx context.Context, ro *v1alpha1.Rollout, o
 			o.Runs[run.Name] = run
 		}
 	}
-	for i, ref := range references(ro) {
+	refs := references(ro)
+	at := shareAt(ro)
+	if at >= 0 {
+		refs = append(refs, withShare(ro, 0))
+	}
+	for i, ref := range refs {
 		if ref == nil {
 			continue
 		}
@@ -229,7 +235,11 @@ func (r *Reconciler) gatherAnalysis(ctx context.Context, ro *v1alpha1.Rollout, o
 		var problem *templateProblem
 		switch {
 		case errors.As(err, &problem):
-			o.AnalysisProblem = fmt.Sprintf("%s: %s", fieldOf(ro, i), problem.why)
+			field := fieldOf(ro, i)
+			if at >= 0 && i == len(refs)-1 {
+				field = fmt.Sprintf("spec.traffic.confirm[%d].share", at)
+			}
+			o.AnalysisProblem = fmt.Sprintf("%s: %s", field, problem.why)
 			return nil
 		case err != nil:
 			return err
@@ -245,6 +255,19 @@ func references(ro *v1alpha1.Rollout) []*v1alpha1.AnalysisReference {
 		refs = append(refs, s.Checks)
 	}
 	return refs
+}
+
+// shareAt is the index in traffic.confirm of what measures the canary's share; -1 where nothing does.
+func shareAt(ro *v1alpha1.Rollout) int {
+	return slices.IndexFunc(ro.Spec.Traffic.Confirm, func(c v1alpha1.Confirmation) bool { return c.Share != nil })
+}
+
+// withShare is what measures the canary's share, with the share that it should have as an argument.
+func withShare(ro *v1alpha1.Rollout, weight int32) *v1alpha1.AnalysisReference {
+	ref := ro.Spec.Traffic.Confirm[shareAt(ro)].Share.DeepCopy()
+	value := strconv.FormatFloat(float64(weight)/float64(ro.Spec.Traffic.Total()), 'g', -1, 64)
+	ref.Args = append(slices.DeleteFunc(ref.Args, func(a v1alpha1.Argument) bool { return a.Name == "share" }), v1alpha1.Argument{Name: "share", Value: &value})
+	return ref
 }
 
 func fieldOf(ro *v1alpha1.Rollout, i int) string {

@@ -108,8 +108,12 @@ func (r *Reconciler) gatherRoute(ctx context.Context, reader client.Reader, ro *
 	key := client.ObjectKey{Namespace: ro.Namespace, Name: view.Name}
 	if view.Namespace != "" {
 		key.Namespace = view.Namespace
-		if view.Refused, err = r.ungranted(ctx, ro, *view); err != nil {
+		view.Refused, err = r.ungranted(ctx, ro, *view)
+		switch {
+		case err != nil && ro.Status.Attempt == nil:
 			return err
+		case err != nil: // an attempt must be able to end without this
+			view.Refused = bounded(err.Error())
 		}
 		if len(r.Namespaces) > 0 && !slices.Contains(r.Namespaces, view.Namespace) {
 			reader, view.Refused = r.Reader, fmt.Sprintf("namespace %s is not among those that Belay was told to watch (--namespaces)", view.Namespace)

@@ -127,6 +127,8 @@ func rows() []row {
 		{kind: "Rollout", name: "role annotation of Belay's", patch: `{spec: {roleMetadata: {stable: {annotations: {belay.dev/x: x}}}}}`, field: "spec.roleMetadata.stable.annotations", rule: "annotations of belay.dev/* are Belay's own"},
 		{kind: "Rollout", name: "six approvals", patch: `{spec: {approvals: {required: 6}}}`, field: "spec.approvals.required"},
 		{kind: "Rollout", name: "spread", patch: `{spec: {spread: Always}}`, field: "spec.spread"},
+		{kind: "Rollout", name: "share of nothing", patch: `{spec: {traffic: {confirm: [{controllerName: x/y, level: Share}]}}}`, field: "spec.traffic.confirm[0]", rule: "level Share needs share, and no other level takes it"},
+		{kind: "Rollout", name: "two shares", patch: `{spec: {traffic: {confirm: [{controllerName: x/y, level: Share, share: {templates: [{name: t}]}}, {controllerName: x/z, level: Share, share: {templates: [{name: t}]}}]}}}`, field: "spec.traffic.confirm", rule: "confirm: one controller may have level Share"},
 		{kind: "Rollout", name: "mirror and weight", patch: fmt.Sprintf(steps, `[{weight: 5, mirror: {percent: 10}}]`), field: at + "[0]", rule: "mirror goes without match and weight: a request that the canary serves must not reach it twice"},
 		{kind: "Rollout", name: "mirror of nothing", patch: fmt.Sprintf(steps, `[{mirror: {percent: 0}}]`), field: at + "[0].mirror.percent"},
 		{kind: "Rollout", name: "empty match", patch: fmt.Sprintf(steps, `[{match: {}}]`), field: at + "[0].match", rule: "match needs headers, queryParams or methods"},

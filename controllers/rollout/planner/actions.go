@@ -88,7 +88,7 @@ type (
 	// StartRun creates an AnalysisRun from the templates of the background analysis, or of a step.
 	StartRun struct {
 		Name string
-		// Step whose checks are meant, or -1 for the background analysis.
+		// Step whose checks are meant, StepBackground for the background analysis, or StepShare for the measured share.
 		Step int32
 		Why  string
 	}
@@ -137,6 +137,12 @@ type (
 		Result   v1alpha1.DecisionResult
 		Message  string
 	}
+)
+
+// Values of StartRun.Step that are no step.
+const (
+	StepBackground int32 = -1
+	StepShare      int32 = -2
 )
 
 func (SetFinalizer) action()     {}

@@ -184,6 +184,10 @@ func (d *draft) begin(stage v1alpha1.Stage) {
 				Reason: fmt.Sprintf("revision %s was stable before: it goes back without steps", d.Revision)}
 		}
 		d.enterStep(first)
+		if reason, message := d.bypassed(); reason != "" {
+			d.s.Attempt.Bypass = reason + ": " + message
+			d.tell("Warning", reason, message)
+		}
 		d.tell("Normal", "AttemptStarted", fmt.Sprintf("attempt %d: revision %s against stable %s", d.s.Attempts, d.Revision, d.s.Stable.Revision))
 	}
 }

@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -61,4 +62,49 @@ func (d *draft) programmed(r Route) (bool, string) {
 		c := d.confirmation(controller)
 		return c != nil && c.Level == v1alpha1.ConfirmFixed
 	})
+}
+
+// share is what must be measured before the weight of the current step counts as in force; nil where nothing must.
+func (d *draft) share() *v1alpha1.AnalysisReference {
+	a := d.s.Attempt
+	if a == nil || a.Verdict != nil || a.Stage != v1alpha1.StageStepping || a.Weight == 0 {
+		return nil
+	}
+	for _, r := range d.Routes {
+		for _, controller := range r.controllers() {
+			if c := d.confirmation(controller); c != nil && c.Level == v1alpha1.ConfirmShare {
+				return c.Share
+			}
+		}
+	}
+	return nil
+}
+
+func (d *draft) shareName() string {
+	return fmt.Sprintf("%s-%d-c%d", d.Rollout.Name, d.s.Attempt.Number, d.s.Attempt.Step)
+}
+
+// unmeasured says what the measured share still owes; empty where nothing is to be measured, and after an overruling.
+func (d *draft) unmeasured() string {
+	a := d.s.Attempt
+	if d.share() == nil || a.Full != nil {
+		return ""
+	}
+	return d.evidence(d.shareName(), *a.AcceptedAt)
+}
+
+// wantShare measures the share from when the routes have settled until it is confirmed.
+func (d *draft) wantShare(wanted map[string]bool) {
+	a := d.s.Attempt
+	if d.share() == nil || a.Full != nil || a.AcceptedAt == nil || a.ConfirmedAt != nil || !d.passed(*a.AcceptedAt, d.settle()) {
+		return
+	}
+	name := d.shareName()
+	wanted[name] = true
+	switch run := d.Runs[name]; {
+	case run != nil && (run.Spec.State == v1alpha1.RunStopped || run.Status.Verdict == v1alpha1.VerdictFail):
+		d.do(DeleteRun{Name: name, Why: "it is of an earlier measurement of step " + a.StepName})
+	case run == nil && d.AnalysisProblem == "":
+		d.do(StartRun{Name: name, Step: StepShare, Why: "the share of step " + a.StepName})
+	}
 }

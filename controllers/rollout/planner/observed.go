@@ -28,6 +28,9 @@ type Observed struct {
 	Stable, Canary Service
 	// Routes in the order of the spec.
 	Routes []Route
+	// Bypasses are routes that lead to the stable Service past the split, sorted; they are looked for only where an
+	// attempt may begin.
+	Bypasses []Bypass
 	// Runs are the AnalysisRuns of this Rollout by name.
 	Runs map[string]*v1alpha1.AnalysisRun
 	// AnalysisProblem says why the templates cannot be used; empty when they can, or when none are named.
@@ -96,6 +99,8 @@ type Route struct {
 	Object *unstructured.Unstructured
 	// Refused says why the route cannot be used whatever it says; empty when it can.
 	Refused string
+	// Unknown says why Gateways could not be read, in the course of an attempt; empty when they could.
+	Unknown string
 	// Gateways that the route is attached to, where NeedsFeatures.
 	Gateways []Gateway
 }

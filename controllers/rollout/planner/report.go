@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -84,12 +85,26 @@ func (d *draft) conditions() {
 	} else {
 		d.condition(v1alpha1.ConditionStalled, metav1.ConditionFalse, "NotStalled", "")
 	}
-	if why := d.contested(); why != "" && d.trafficProblem == "" {
-		d.condition(v1alpha1.ConditionTrafficReady, metav1.ConditionFalse, ReasonRouteContested, why)
-	} else {
-		d.problem(v1alpha1.ConditionTrafficReady, d.trafficProblem)
-	}
+	d.reportTraffic()
 	d.problem(v1alpha1.ConditionAnalysisHealthy, d.analysisTrouble())
+}
+
+func (d *draft) reportTraffic() {
+	contested := d.contested()
+	var reason, bypass string
+	if a := d.s.Attempt; a != nil {
+		reason, bypass, _ = strings.Cut(a.Bypass, ": ")
+	}
+	switch {
+	case d.trafficProblem != "":
+		d.problem(v1alpha1.ConditionTrafficReady, d.trafficProblem)
+	case contested != "":
+		d.condition(v1alpha1.ConditionTrafficReady, metav1.ConditionFalse, ReasonRouteContested, contested)
+	case bypass != "":
+		d.condition(v1alpha1.ConditionTrafficReady, metav1.ConditionTrue, reason, bypass)
+	default:
+		d.problem(v1alpha1.ConditionTrafficReady, "")
+	}
 }
 
 func (d *draft) problem(kind, why string) {

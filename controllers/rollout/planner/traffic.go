@@ -108,7 +108,11 @@ func (d *draft) confirmed() bool {
 		a.CarriedAt = d.nowPtr()
 	}
 	for _, r := range d.Routes {
-		if why := d.unready(r, want); why != "" {
+		why := d.unready(r, want)
+		if why == "" && a.Verdict == nil {
+			why = r.Unknown
+		}
+		if why != "" {
 			d.block(why)
 			d.waiting = true
 			return false
@@ -120,6 +124,11 @@ func (d *draft) confirmed() bool {
 	if a.ConfirmedAt == nil {
 		if !d.passed(*a.AcceptedAt, d.settle()) {
 			d.block(fmt.Sprintf("routes are accepted at %s; traffic settles until %s", want, clock(a.AcceptedAt.Add(d.settle()))))
+			return false
+		}
+		if why := d.unmeasured(); why != "" {
+			d.block("the canary's share is not confirmed: " + why)
+			d.waiting = true
 			return false
 		}
 		a.ConfirmedAt, a.ConfirmedWeight = d.nowPtr(), want.weight

@@ -250,11 +250,12 @@ func (d *draft) runs() {
 
 func (d *draft) wantRuns(wanted map[string]bool) {
 	a := d.s.Attempt
+	d.wantShare(wanted)
 	if d.Rollout.Spec.Analysis != nil {
 		wanted[d.backgroundName()] = true
 		exposed := a.Stage != v1alpha1.StageStepping || a.ConfirmedAt != nil && a.Exposes()
 		if d.Runs[d.backgroundName()] == nil && exposed && d.AnalysisProblem == "" {
-			d.do(StartRun{Name: d.backgroundName(), Step: -1, Why: fmt.Sprintf("attempt %d is exposed", a.Number)})
+			d.do(StartRun{Name: d.backgroundName(), Step: StepBackground, Why: fmt.Sprintf("attempt %d is exposed", a.Number)})
 		}
 		d.markStep(d.backgroundName())
 	}
