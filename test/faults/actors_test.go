@@ -240,10 +240,25 @@ func (w *world) endpoints() int {
 	return n
 }
 
+// mode is how the gateway's controller reports.
+type mode string
+
+const (
+	mute    mode = "reports nothing new"
+	undated mode = "never says which generation it has seen"
+)
+
 func (w *world) gateway() int {
 	r := w.route()
+	if w.mode == mute {
+		return 0
+	}
 	condition := func(kind string) any {
-		return map[string]any{"type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": r.GetGeneration(), "lastTransitionTime": "2026-01-01T00:00:00Z"}
+		out := map[string]any{"type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": r.GetGeneration(), "lastTransitionTime": "2026-01-01T00:00:00Z"}
+		if w.mode == undated {
+			delete(out, "observedGeneration")
+		}
+		return out
 	}
 	status := map[string]any{"parents": []any{map[string]any{"controllerName": "example.com/gate", "conditions": []any{condition("Accepted"), condition("ResolvedRefs")},
 		"parentRef": map[string]any{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "gate"}}}}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -46,10 +48,13 @@ type refusal struct {
 // api stands between the reconciler and what is stored.
 type api struct {
 	w     *world
-	seen  []write // the writes that were tried, in order
+	mu    sync.Mutex // labels of several pods are written at once
+	seen  []write    // the writes that were tried, in order
 	tried int
 	// strike the write of this number so.
 	at, how int
+	// strike the first of these writes so, wherever it comes.
+	first *write
 	refuse  *refusal
 	// refuseKind refuses every write of a kind.
 	refuseKind string
@@ -141,6 +146,8 @@ func invalid(err error) error {
 
 // write sends a write unless a fault says otherwise, and checks what is stored after it.
 func (a *api) write(verb string, o client.Object, send func() error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.dead {
 		return errInjected
 	}
@@ -158,7 +165,10 @@ func (a *api) write(verb string, o client.Object, send func() error) error {
 		a.struck = true
 		return errInjected
 	}
-	hit := number == a.at
+	hit := number == a.at || a.first != nil && *a.first == this
+	if hit {
+		a.first = nil
+	}
 	a.struck = a.struck || hit
 	if hit {
 		a.hits++
@@ -281,8 +291,8 @@ func (a *api) turn() {
 		return
 	}
 	a.struck = true
-	for kind, v := range a.versions {
-		last := len(v) - 1
+	for _, kind := range slices.Sorted(maps.Keys(a.versions)) { // always in one order, for a seed to tell the run
+		last := len(a.versions[kind]) - 1
 		a.shown[kind] = max(a.shown[kind], last-a.chance.IntN(a.depth+1), 0)
 		a.lagged = a.lagged || a.shown[kind] < last
 	}

@@ -17,6 +17,7 @@ type checks struct {
 	weight int64 // the canary's highest share of 100 before
 	stable int32 // how many pods were asked of the stable revision before
 	count  int
+	outage bool // the serving pods have died: that the stable Service is empty is not Belay's doing
 	found  []string
 }
 
@@ -52,6 +53,7 @@ func (w *world) see() *seen {
 }
 
 func (c *checks) after(w *world, effect string) {
+	w.plane.requests()
 	s := w.see()
 	if s.ro == nil {
 		return
@@ -93,7 +95,7 @@ func (c *checks) raise(w *world, s *seen, effect string, weight int64) {
 		switch a.Stage {
 		case v1alpha1.StageStepping:
 			allowed = int64(a.Weight)
-			if a.Match != nil {
+			if a.Match != nil || a.Mirror != nil {
 				allowed = max(1, allowed)
 			}
 		case v1alpha1.StageSwitching, v1alpha1.StageRetiring:
@@ -115,7 +117,7 @@ func (c *checks) endpoints(w *world, s *seen, effect string, weight int64) {
 	if weight > 0 && weight > c.weight && (canary == nil || len(selected(canary, &s.pods)) == 0) {
 		c.violate(w, effect, "T3", "the canary has %d of the traffic, and no endpoint", weight)
 	}
-	if *s.ro.Spec.Replicas > 0 && len(selected(stable, &s.pods)) == 0 {
+	if !c.outage && *s.ro.Spec.Replicas > 0 && len(selected(stable, &s.pods)) == 0 {
 		c.violate(w, effect, "T6", "the stable Service is empty")
 	}
 	early := a.Verdict == nil && a.Stage == v1alpha1.StageStepping

@@ -21,7 +21,7 @@ import (
 
 // totals are what the run prints.
 var totals struct {
-	scenarios, writes, crashes, errors, stale, checks, violations atomic.Int64
+	scenarios, writes, crashes, errors, stale, checks, violations, planes, requests, mirrored, failed, known atomic.Int64
 }
 
 func TestMain(m *testing.M) {
@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	fmt.Printf("faults: %d scenarios, %d write points, %d crash runs, %d error runs, %d stale runs, %d checks after writes, %d violations\n",
 		totals.scenarios.Load(), totals.writes.Load(), totals.crashes.Load(), totals.errors.Load(), totals.stale.Load(), totals.checks.Load(), totals.violations.Load())
+	fmt.Printf("faults: %d data plane runs, %d requests, %d mirrored, %d failed; %d known faults of others\n", totals.planes.Load(), totals.requests.Load(), totals.mirrored.Load(), totals.failed.Load(), totals.known.Load())
 	os.Exit(code)
 }
 
@@ -75,6 +76,53 @@ func each(t *testing.T, run func(*testing.T, scenario, end, []write)) {
 			run(t, s, calm, writes)
 		})
 	}
+}
+
+// onPlane plays a scenario with requests on a data plane all the while.
+func onPlane(t *testing.T, s scenario, q quirk, disturb func(*world)) end {
+	t.Helper()
+	story := s.story
+	s.story = func(w *world) {
+		p := w.serve(q)
+		p.requests()
+		if disturb != nil {
+			disturb(w)
+		}
+		story(w)
+		stable := hash("v1")
+		if ro := w.get(); ro != nil && ro.Status.Stable != nil {
+			stable = ro.Status.Stable.Revision
+		}
+		p.served(stable)
+	}
+	w, e := played(t, s, nil)
+	totals.planes.Add(1)
+	if w.plane.sent == 0 {
+		t.Error("no request was sent")
+	}
+	return e
+}
+
+// TestRequests: on data planes with every quirk, and with the process killed after a write, no request fails but by the bad
+// revision itself, and at the end the stable revision alone answers.
+func TestRequests(t *testing.T) {
+	each(t, func(t *testing.T, s scenario, calm end, writes []write) {
+		if s.name == "first revision" {
+			t.Skip("nobody has sent requests to it before")
+		}
+		all := quirks()
+		for _, q := range all {
+			if name := s.name + "/" + q.name; chosen(name) {
+				same(t, name, calm, onPlane(t, s, q, nil))
+			}
+		}
+		for i := len(s.name) % 2; i < len(writes); i += 2 { // half of the writes, with the quirks going round
+			q := all[i/2%len(all)]
+			if name := fmt.Sprintf("%s/%s/killed after write %d", s.name, q.name, i); chosen(name) {
+				same(t, name, calm, onPlane(t, s, q, func(w *world) { w.api.at, w.api.how = i, killed }))
+			}
+		}
+	})
 }
 
 func same(t *testing.T, name string, want, got end) {

@@ -4,8 +4,10 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 // scenario is a story with an end.
@@ -62,6 +64,11 @@ func scenarios() []scenario {
 			c := ro.Spec.Strategy.Canary
 			c.Steps = append([]v1alpha1.Step{team}, c.Steps...)
 		}, before: first, story: deployed("v2")},
+		{name: "mirror", change: func(ro *v1alpha1.Rollout) {
+			shadow := v1alpha1.Step{Name: "shadow", Hold: "2s", Mirror: &v1alpha1.Mirror{Percent: 50}}
+			c := ro.Spec.Strategy.Canary
+			c.Steps = append([]v1alpha1.Step{shadow}, c.Steps...)
+		}, before: func(w *world) { w.able(); first(w) }, story: deployed("v2")},
 		{name: "blue-green", change: blueGreen, before: first, story: deployed("v2")},
 		{name: "blue-green and back", change: blueGreen, before: first, story: func(w *world) {
 			w.deploy("v2")
@@ -81,6 +88,16 @@ func scenarios() []scenario {
 			w.rest()
 		}},
 	}
+}
+
+// able is a Gateway of a class that can do everything.
+func (w *world) able() {
+	class := &gatewayv1.GatewayClass{ObjectMeta: metav1.ObjectMeta{Name: "able"}, Spec: gatewayv1.GatewayClassSpec{ControllerName: "example.com/gate"}}
+	for _, f := range []gatewayv1.FeatureName{"Gateway", "HTTPRoute", gatewayapi.FeatureMirror, gatewayapi.FeaturePercentMirror, gatewayapi.FeatureMethods} {
+		class.Status.SupportedFeatures = append(class.Status.SupportedFeatures, gatewayv1.SupportedFeature{Name: f})
+	}
+	w.create(class)
+	w.create(&gatewayv1.Gateway{ObjectMeta: meta("gate"), Spec: gatewayv1.GatewaySpec{GatewayClassName: "able"}})
 }
 
 func refer(ro *v1alpha1.Rollout) { ro.Spec.WorkloadRef = &v1alpha1.WorkloadReference{Name: app} }

@@ -38,6 +38,7 @@ const (
 )
 
 var (
+	request  = ctrl.Request{NamespacedName: types.NamespacedName{Namespace: namespace, Name: app}}
 	key      = types.NamespacedName{Namespace: namespace, Name: app}
 	routeGVK = schema.GroupVersionKind{Group: gatewayv1.GroupName, Version: "v1", Kind: "HTTPRoute"}
 	scheme   = newScheme()
@@ -82,6 +83,8 @@ type world struct {
 	// writes counts all of them; quiet is the count at which the others had nothing to do.
 	writes, quiet int
 	check         checks
+	plane         *plane // carries requests, where set
+	mode          mode
 }
 
 func newWorld(t *testing.T, change func(*v1alpha1.Rollout)) *world {
@@ -229,13 +232,14 @@ func (w *world) decide(action v1alpha1.DecisionAction) {
 func (w *world) look() (more bool) {
 	w.t.Helper()
 	w.play()
+	w.plane.requests()
 	if w.skips != nil && w.skips.IntN(2) == 0 {
-		w.clock.Step(time.Second)
+		w.pass(time.Second)
 		return true
 	}
 	before := w.api.tried
 	w.api.turn()
-	result, err := w.rec.Reconcile(w.t.Context(), ctrl.Request{NamespacedName: key})
+	result, err := w.rec.Reconcile(w.t.Context(), request)
 	if w.api.dead {
 		w.restart()
 		return true
@@ -245,10 +249,10 @@ func (w *world) look() (more bool) {
 	}
 	w.api.struck = false
 	if w.api.lagged {
-		w.clock.Step(time.Second) // an event is on its way
+		w.pass(time.Second) // an event is on its way
 		return true
 	}
-	w.clock.Step(max(time.Second, result.RequeueAfter))
+	w.pass(max(time.Second, result.RequeueAfter))
 	return err != nil || result.RequeueAfter > 0 || w.api.tried != before
 }
 
