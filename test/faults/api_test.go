@@ -54,8 +54,8 @@ type api struct {
 	// strike the write of this number so.
 	at, how int
 	// strike the first of these writes so, wherever it comes.
-	first *write
-	refuse  *refusal
+	first  *write
+	refuse *refusal
 	// refuseKind refuses every write of a kind.
 	refuseKind string
 	// dead: the process died, and reads and writes nothing. struck: something went wrong by our doing.
