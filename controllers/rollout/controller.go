@@ -91,12 +91,46 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, fmt.Errorf("gathering: %w", err)
 	}
 	plan := planner.Make(observed)
+	if plan.Doubtful {
+		observed, plan = r.madeAgain(ctx, rollout, observed, plan)
+	}
 	work := &work{Reconciler: r, rollout: rollout, plan: plan, observed: observed}
 	soon, err := work.carryOut(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	return ctrl.Result{RequeueAfter: nextLook(observed.Now, plan.NextLook, soon)}, nil
+}
+
+// uncached reads pods and endpoints from the API server, and the rest as ever.
+type uncached struct {
+	client.Client
+	reader client.Reader
+}
+
+func (u uncached) List(ctx context.Context, l client.ObjectList, opts ...client.ListOption) error {
+	switch l.(type) {
+	case *corev1.PodList, *discoveryv1.EndpointSliceList:
+		return u.reader.List(ctx, l, opts...)
+	}
+	return u.Client.List(ctx, l, opts...)
+}
+
+// readsAgain is how often reading past the cache is tried before a plan stands as it was made.
+const readsAgain = 3
+
+// madeAgain makes a plan from the pods and endpoints that the API server has, instead of those that caches show. Where they
+// cannot be read, the plan stands: going back is the safe side.
+func (r *Reconciler) madeAgain(ctx context.Context, ro *v1alpha1.Rollout, observed planner.Observed, plan planner.Plan) (planner.Observed, planner.Plan) {
+	live := &Reconciler{Client: uncached{r.Client, r.Reader}, Reader: r.Reader, Scheme: r.Scheme, Clock: r.Clock, Recorder: r.Recorder, Namespaces: r.Namespaces}
+	for range readsAgain {
+		again, err := live.gather(ctx, ro)
+		if err == nil {
+			return again, planner.Make(again)
+		}
+		ctrl.LoggerFrom(ctx).Error(err, "Reading past the cache before going back")
+	}
+	return observed, plan
 }
 
 func nextLook(now, next time.Time, soon bool) time.Duration {

@@ -37,7 +37,7 @@ const (
 	app  = "app"
 	node = "it-node"
 	// patience with the real controllers: the machine may be slow, and shared.
-	patience = 40 * time.Second
+	patience = 120 * time.Second
 	poll     = 15 * time.Millisecond
 )
 

@@ -25,12 +25,15 @@ import (
 )
 
 // startManager runs the controller as cmd/belay does, in one namespace, and returns what it asks of the API server.
-func startManager(t *testing.T, w *world) *ledger {
+func startManager(t *testing.T, w *world, change ...func(*rest.Config)) *ledger {
 	t.Helper()
 	seen := &ledger{verbs: map[string]map[string]bool{}}
 	cfg := rest.CopyConfig(w.env.Config)
 	cfg.Wrap(rights.wrap)
 	cfg.Wrap(seen.wrap)
+	for _, c := range change {
+		c(cfg)
+	}
 	ours, err := labels.NewRequirement(v1alpha1.LabelRevision, selection.Exists, nil)
 	w.must(err)
 	selected := cache.ByObject{Label: labels.NewSelector().Add(*ours)}

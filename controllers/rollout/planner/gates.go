@@ -204,6 +204,12 @@ func (d *draft) canaryLost() *v1alpha1.Verdict {
 		Message: fmt.Sprintf("only %d ready endpoints of the canary are left, %d are needed for its traffic%s", have, need, d.podTrouble())}
 }
 
+// newlyLost says whether this plan ends the attempt for lost endpoints.
+func (d *draft) newlyLost() bool {
+	before, after := d.Rollout.Status.Attempt, d.s.Attempt
+	return before != nil && before.Verdict == nil && after != nil && after.Verdict != nil && after.Verdict.Reason == ReasonCanaryLost
+}
+
 // enough is how many endpoints an exposed canary must keep: three quarters of what it has had, at least one.
 func (d *draft) enough() int32 {
 	had := min(d.canaryTarget(), d.s.Attempt.Available)

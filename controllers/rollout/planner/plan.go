@@ -17,6 +17,9 @@ type Plan struct {
 	Store bool
 	// Urgent: traffic is being taken back. Actions are carried out even if storing fails, and each even if another fails.
 	Urgent bool
+	// Doubtful: it takes the attempt back for endpoints that are missing. Caches can be of before the endpoints came, so that
+	// the plan is to be made again from what the API server has.
+	Doubtful bool
 	// Actions in order.
 	Actions []Action
 	// Events to be told, once the status is stored.
@@ -74,6 +77,7 @@ func Make(o Observed) Plan {
 	d.decide()
 	d.advance()
 	d.plan.Store = d.intentChanged()
+	d.plan.Doubtful = d.newlyLost()
 	d.plan.Urgent = d.s.Attempt != nil && d.s.Attempt.Stage == v1alpha1.StageWithdrawing
 	d.world()
 	d.hold()

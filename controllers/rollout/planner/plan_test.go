@@ -561,3 +561,20 @@ func TestFirstExposureWaitsForEndpointsToSettle(t *testing.T) {
 		t.Errorf("without endpoints they are known since %s", p.Status.Attempt.EndpointsAt)
 	}
 }
+
+// A plan that goes back because endpoints are missing says that it is to be made again from what the API server has.
+func TestLostCanaryIsDoubtful(t *testing.T) {
+	o := observed(stepping)
+	if Make(o).Doubtful {
+		t.Error("nothing is lost")
+	}
+	o.Canary.Endpoints["b"] = 0
+	p := Make(o)
+	if p.Status.Attempt.Verdict == nil || p.Status.Attempt.Verdict.Reason != ReasonCanaryLost || !p.Doubtful {
+		t.Fatalf("doubtful %t, verdict %+v", p.Doubtful, p.Status.Attempt.Verdict)
+	}
+	o.Rollout.Status = p.Status
+	if Make(o).Doubtful {
+		t.Error("it was decided before")
+	}
+}
