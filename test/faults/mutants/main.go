@@ -22,6 +22,7 @@ import (
 var suites = [][]string{
 	{"-short", "./controllers/rollout/planner"},
 	{"-run", "AllElse|(CutOff|Stale)/(promotion|deleted-in-the-middle|adoption)$", "./test/faults"},
+	{"-run", "Known|Requests/(promotion|superseded|deleted-in-the-middle|adoption)$", "./test/faults"},
 	{"./test/simulation"},
 	{"-run", "CutOff|Errors|Stale", "./test/faults"},
 }
