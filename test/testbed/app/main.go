@@ -9,7 +9,8 @@
 //	POD_IP, PORT where it listens (default every address, 8080)
 //	POD_NAME     named in its answers (default HOSTNAME)
 //
-// It answers / with its version and pod (and the header X-Version), /healthz with 200 once ready, /metrics for Prometheus.
+// It answers / with its version and pod (and the header X-Version), /healthz with 200 once ready, /metrics for Prometheus; and, on
+// the same port, gRPC calls of grpc.health.v1.Health/Check (with the metadata x-version).
 package main
 
 import (
@@ -79,7 +80,10 @@ func serve(s settings) error {
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}
-	server := &http.Server{Handler: newHandler(s, time.Now()), ReadHeaderTimeout: 10 * time.Second}
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	server := &http.Server{Handler: withCalls(newHandler(s, time.Now()), s), Protocols: protocols, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	fmt.Printf("version %s listening on %s\n", s.version, listener.Addr())
