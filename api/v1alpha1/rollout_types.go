@@ -270,6 +270,7 @@ type RouteReference struct {
 // CanaryStrategy exposes a new revision to a growing share of the traffic.
 //
 // +kubebuilder:validation:XValidation:rule="self.steps.all(s, !has(s.name) || self.steps.filter(t, has(t.name) && t.name == s.name).size() == 1)",message="steps: every name may occur once"
+// +kubebuilder:validation:XValidation:rule="!has(self.stableScale) || self.stableScale != 'Dynamic' || self.steps.all(s, !has(s.replicas))",message="stableScale Dynamic goes without replicas in steps: the pods of both revisions together carry the traffic"
 type CanaryStrategy struct {
 	// steps are gone through in order; after the last one the revision is promoted.
 	// +required
@@ -285,7 +286,23 @@ type CanaryStrategy struct {
 	// +optional
 	// +kubebuilder:default="30s"
 	ScaleDownDelay Duration `json:"scaleDownDelay,omitempty"`
+	// stableScale Full keeps all stable pods until the new revision is promoted: going back starts no pod. Dynamic takes stable
+	// pods away once the canary's weight is confirmed, to save them: going back then starts them again, and moves the weight
+	// only as they become endpoints, at the latest after progressDeadline; a canary that is lost goes at once. Default Full.
+	// +optional
+	// +kubebuilder:default=Full
+	StableScale StableScale `json:"stableScale,omitempty"`
 }
+
+// StableScale says how many stable pods there are while an attempt runs.
+// +kubebuilder:validation:Enum=Full;Dynamic
+type StableScale string
+
+// Values of StableScale.
+const (
+	StableScaleFull    StableScale = "Full"
+	StableScaleDynamic StableScale = "Dynamic"
+)
 
 // Step is how much is exposed, and what opens the gate to the next step. Every step says all of its exposure: what it
 // does not mention, it does not expose.

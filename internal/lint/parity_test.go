@@ -129,6 +129,7 @@ func rows() []row {
 		{kind: "Rollout", name: "spread", patch: `{spec: {spread: Always}}`, field: "spec.spread"},
 		{kind: "Rollout", name: "share of nothing", patch: `{spec: {traffic: {confirm: [{controllerName: x/y, level: Share}]}}}`, field: "spec.traffic.confirm[0]", rule: "level Share needs share, and no other level takes it"},
 		{kind: "Rollout", name: "two shares", patch: `{spec: {traffic: {confirm: [{controllerName: x/y, level: Share, share: {templates: [{name: t}]}}, {controllerName: x/z, level: Share, share: {templates: [{name: t}]}}]}}}`, field: "spec.traffic.confirm", rule: "confirm: one controller may have level Share"},
+		{kind: "Rollout", name: "dynamic and replicas", patch: `{spec: {strategy: {canary: {stableScale: Dynamic, steps: [{weight: 5, replicas: 2}]}}}}`, field: at[:len(at)-len(".steps")], rule: "stableScale Dynamic goes without replicas in steps: the pods of both revisions together carry the traffic"},
 		{kind: "Rollout", name: "mirror and weight", patch: fmt.Sprintf(steps, `[{weight: 5, mirror: {percent: 10}}]`), field: at + "[0]", rule: "mirror goes without match and weight: a request that the canary serves must not reach it twice"},
 		{kind: "Rollout", name: "mirror of nothing", patch: fmt.Sprintf(steps, `[{mirror: {percent: 0}}]`), field: at + "[0].mirror.percent"},
 		{kind: "Rollout", name: "empty match", patch: fmt.Sprintf(steps, `[{match: {}}]`), field: at + "[0].match", rule: "match needs headers, queryParams or methods"},

@@ -134,6 +134,10 @@ func (c *checks) capacity(w *world, s *seen, effect string) {
 	if a == nil || stable == nil || s.ro.DeletionTimestamp != nil || a.Stage == v1alpha1.StageBaking {
 		return
 	}
+	if ca := s.ro.Spec.Strategy.Canary; ca != nil && ca.StableScale == v1alpha1.StableScaleDynamic {
+		c.shared(w, s, effect)
+		return
+	}
 	rs, before := s.sets[stable.Revision], c.stable
 	c.stable = 0
 	if rs != nil {
@@ -141,6 +145,14 @@ func (c *checks) capacity(w *world, s *seen, effect string) {
 	}
 	if c.stable < min(before, *s.ro.Spec.Replicas) {
 		c.violate(w, effect, "T5", "stable revision %s has %d pods asked of it, where %d are needed", stable.Revision, c.stable, *s.ro.Spec.Replicas)
+	}
+}
+
+// shared checks what is left of T5 where stable gives up pods: those that are ready carry what the canary does not.
+func (c *checks) shared(w *world, s *seen, effect string) {
+	ready := int64(len(selected(s.services[app], &s.pods)))
+	if need := int64(*s.ro.Spec.Replicas) * (100 - c.weight) / 100; ready < need {
+		c.violate(w, effect, "T5", "%d stable pods are ready, where the canary has %d of 100: %d are needed", ready, c.weight, need)
 	}
 }
 

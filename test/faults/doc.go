@@ -9,7 +9,7 @@
 //   - with reads that are one to three writes old, and with reconciliations that do not come;
 //   - with real HTTP requests all the while, over a data plane in this process (plane_test.go) that is late in what it knows,
 //     serves weight 0, or answers 500 for a whole rule because of one bad reference: no request may fail but by the bad
-//     revision itself, undisturbed and with the process killed after every other write.
+//     revision itself, undisturbed and with the process killed after every third write.
 //
 // Each time the end must be the same, but for times and names that are made up, and after each write the invariants T1 to T7
 // of the design must hold of what is stored; at the end, T9 and L1: nothing of Belay's is left in the routes, and another

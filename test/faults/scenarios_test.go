@@ -69,6 +69,15 @@ func scenarios() []scenario {
 			c := ro.Spec.Strategy.Canary
 			c.Steps = append([]v1alpha1.Step{shadow}, c.Steps...)
 		}, before: func(w *world) { w.able(); first(w) }, story: deployed("v2")},
+		{name: "saving pods", change: saving, before: first, story: deployed("v2")},
+		{name: "saving pods, aborted", change: saving, before: first, story: func(w *world) {
+			w.deploy("v2")
+			w.until("most, with fewer stable pods", func(ro *v1alpha1.Rollout) bool {
+				return atStep("most")(ro) && *w.see().sets[hash("v1")].Spec.Replicas < 4 && w.judged("app-2")
+			})
+			w.decide(v1alpha1.ActionAbort)
+			w.rest()
+		}},
 		{name: "blue-green", change: blueGreen, before: first, story: deployed("v2")},
 		{name: "blue-green and back", change: blueGreen, before: first, story: func(w *world) {
 			w.deploy("v2")
@@ -88,6 +97,14 @@ func scenarios() []scenario {
 			w.rest()
 		}},
 	}
+}
+
+// saving keeps only as many stable pods as the canary leaves traffic.
+func saving(ro *v1alpha1.Rollout) {
+	ro.Spec.Replicas = ptr.To[int32](4)
+	c := ro.Spec.Strategy.Canary
+	c.StableScale = v1alpha1.StableScaleDynamic
+	c.Steps = append(c.Steps[:1:1], v1alpha1.Step{Name: "most", Weight: ptr.To[int32](75), Hold: "5s"}, c.Steps[1])
 }
 
 // able is a Gateway of a class that can do everything.

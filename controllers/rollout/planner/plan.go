@@ -17,8 +17,8 @@ type Plan struct {
 	Store bool
 	// Urgent: traffic is being taken back. Actions are carried out even if storing fails, and each even if another fails.
 	Urgent bool
-	// Doubtful: it takes the attempt back for endpoints that are missing. Caches can be of before the endpoints came, so that
-	// the plan is to be made again from what the API server has.
+	// Doubtful: it takes the attempt back for endpoints that are missing, or gives weight to stable pods that are coming back.
+	// Caches can be of before, so that the plan is to be made again from what the API server has.
 	Doubtful bool
 	// Actions in order.
 	Actions []Action
@@ -80,6 +80,7 @@ func Make(o Observed) Plan {
 	d.plan.Doubtful = d.newlyLost()
 	d.plan.Urgent = d.s.Attempt != nil && d.s.Attempt.Stage == v1alpha1.StageWithdrawing
 	d.world()
+	d.plan.Doubtful = d.plan.Doubtful || d.dynamic() && d.plan.Urgent && d.routesPlanned()
 	d.hold()
 	d.restart()
 	d.report()

@@ -77,8 +77,11 @@ func (d *draft) preflight() {
 // wantedWeight is the canary's weight that the stored intent asks for, on every route.
 func (d *draft) wantedWeight() int32 {
 	a := d.s.Attempt
-	if a == nil || a.Verdict != nil {
+	switch {
+	case a == nil:
 		return 0
+	case a.Verdict != nil:
+		return d.yielded()
 	}
 	switch a.Stage {
 	case v1alpha1.StageStepping:

@@ -171,6 +171,9 @@ func (d *draft) pointCanary() {
 		return
 	}
 	if a.Verdict != nil {
+		if d.yielded() > 0 {
+			return // it serves its share until stable can
+		}
 		if d.Canary.Exists && d.Canary.Role != string(v1alpha1.RoleStable) {
 			d.do(PointCanary{Why: "whoever still reaches it gets stable pods"})
 		}
@@ -208,11 +211,14 @@ func (d *draft) size(rs *ReplicaSet) (int32, string) {
 	a := d.s.Attempt
 	switch {
 	case rs.Revision == revisionOf(d.s.Stable):
-		return d.replicas(), "stable carries all of the traffic whenever it must"
+		return d.stableSize(rs)
 	case a != nil && rs.Revision == a.Revision:
 		return d.attemptSize(rs)
 	case rs.Revision == revisionOf(d.s.Previous):
 		if a != nil && a.Stage == v1alpha1.StageBaking {
+			if d.dynamic() {
+				return rs.Wanted, ""
+			}
 			return max(rs.Wanted, d.replicas()), "kept warm for the bake"
 		}
 		return rs.Wanted, ""
@@ -326,7 +332,7 @@ func (d *draft) release() {
 	if a != nil && a.Verdict != nil {
 		d.pointCanary()
 		d.roles(false)
-		if !d.withdrawn() && !d.passed(a.StageSince, max(d.deadline(), d.settle())) {
+		if !d.withdrawn() && !d.passed(a.StageSince, d.withdrawLimit()) {
 			d.s.BlockedBy = d.blocked
 			d.plan.Store = d.plan.Store || d.intentChanged()
 			return

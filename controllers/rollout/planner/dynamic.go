@@ -1,0 +1,44 @@
+package planner
+
+import (
+	"fmt"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/traffic"
+)
+
+// dynamic says whether stable gives pods up to the canary while an attempt runs.
+func (o *Observed) dynamic() bool {
+	c := o.Rollout.Spec.Strategy.Canary
+	return c != nil && c.StableScale == v1alpha1.StableScaleDynamic
+}
+
+// stableSize is how many pods the stable revision should have.
+func (d *draft) stableSize(rs *ReplicaSet) (int32, string) {
+	a := d.s.Attempt
+	if !d.dynamic() || a == nil || a.Verdict != nil {
+		return d.replicas(), "stable carries all of the traffic whenever it must"
+	}
+	switch a.Stage {
+	case v1alpha1.StageStepping:
+		// Every other moment needs no fewer than the last confirmed weight: a higher one is not in force yet.
+		need := max(1, traffic.CanaryReplicas(d.replicas(), d.total()-min(a.ConfirmedWeight, a.Weight), d.total()))
+		return need, fmt.Sprintf("the canary carries %d of %d", min(a.ConfirmedWeight, a.Weight), d.total())
+	case v1alpha1.StageSwitching, v1alpha1.StageRetiring, v1alpha1.StageReturning:
+		return rs.Wanted, "" // the new revision has all of the traffic
+	}
+	return d.replicas(), "stable carries all of the traffic whenever it must"
+}
+
+// yielded is the weight that the canary keeps while stable pods come back; 0 where stable has always had them, where the canary
+// cannot serve anyway, and after progressDeadline. It never grows.
+func (d *draft) yielded() int32 {
+	a := d.s.Attempt
+	if !d.dynamic() || a.Verdict == nil || d.replicas() == 0 || a.Verdict.Reason == ReasonCanaryLost || a.Verdict.Reason == ReasonPodsFailed ||
+		d.Canary.Endpoints[a.Revision] == 0 || d.passed(a.StageSince, d.deadline()) {
+		return 0
+	}
+	have := min(d.Stable.Endpoints[revisionOf(d.s.Stable)], d.replicas())
+	carried := int32(int64(d.total()) * int64(have) / int64(d.replicas()))
+	return min(d.total()-carried, d.liveWeight())
+}

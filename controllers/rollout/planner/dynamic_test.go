@@ -1,0 +1,76 @@
+package planner
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+)
+
+// saving is an attempt at half, confirmed, of four pods whose stable ones follow the share.
+func saving() Observed {
+	o := observed(stepping)
+	o.Rollout.Spec.Strategy.Canary.StableScale = v1alpha1.StableScaleDynamic
+	o.Rollout.Spec.Strategy.Canary.Steps[1].Hold = "10m"
+	return o
+}
+
+func TestDynamicStableFollowsWhatIsConfirmed(t *testing.T) {
+	o := saving()
+	if got := lines(Make(o)); !strings.Contains(got, "scale a from 4 to 2: the canary carries 50 of 100") {
+		t.Error(got)
+	}
+	o.attempt().ConfirmedWeight = 25 // the half is wanted, and not in force
+	if got := lines(Make(o)); !strings.Contains(got, "scale a from 4 to 3") {
+		t.Error(got)
+	}
+	o.attempt().ConfirmedWeight, o.attempt().Weight = 100, 100
+	o.attempt().Step, o.attempt().StepName = 2, "step-3"
+	if got := lines(Make(o)); strings.Contains(got, "scale a from 4 to 0") {
+		t.Errorf("stable keeps a pod: %s", got)
+	}
+	o = observed(stepping)
+	if got := lines(Make(o)); strings.Contains(got, "scale a") {
+		t.Errorf("Full: %s", got)
+	}
+}
+
+func TestDynamicAbortGoesAsFastAsStableComes(t *testing.T) {
+	o := saving()
+	o.replicaSet("a").Wanted, o.replicaSet("a").Available = 2, 2
+	o.Stable.Endpoints["a"] = 2
+	o.decision(v1alpha1.ActionAbort, 2, 1)
+	p := Make(o)
+	got := lines(p)
+	if strings.Contains(got, "patch HTTPRoute") || strings.Contains(got, "point canary") || !strings.Contains(got, "scale a from 2 to 4") || !strings.Contains(p.Status.BlockedBy, "the canary keeps weight 50 meanwhile") {
+		t.Errorf("%s; %q", got, p.Status.BlockedBy)
+	}
+	o.Rollout.Status, o.Decisions = p.Status, nil
+	o.Stable.Endpoints["a"] = 3
+	if got := lines(Make(o)); !strings.Contains(got, "patch HTTPRoute r to canary weight 25: the attempt is taken back") {
+		t.Error(got)
+	}
+	o.Stable.Endpoints["a"] = 1 // fewer again: nothing goes back to the canary
+	if got := lines(Make(o)); strings.Contains(got, "patch HTTPRoute") {
+		t.Error(got)
+	}
+	o.Stable.Endpoints["a"] = 4
+	if got := lines(Make(o)); !strings.Contains(got, "canary weight 0: the attempt is taken back") || !strings.Contains(got, "point canary Service to stable pods") {
+		t.Error(got)
+	}
+	// A canary that cannot serve is left at once, and so is one after progressDeadline.
+	o.Stable.Endpoints["a"] = 2
+	for name, change := range map[string]func(){
+		"lost":     func() { o.Rollout.Status.Attempt.Verdict.Reason = ReasonCanaryLost },
+		"deadline": func() { o.Rollout.Status.Attempt.StageSince.Time = noon.Add(-o.deadline() - 10*time.Second) },
+		"gone":     func() { o.Canary.Endpoints["b"] = 0 },
+	} {
+		was, reason, have := o.Rollout.Status.Attempt.StageSince, o.Rollout.Status.Attempt.Verdict.Reason, o.Canary.Endpoints["b"]
+		change()
+		if got := lines(Make(o)); !strings.Contains(got, "canary weight 0: the attempt is taken back") {
+			t.Errorf("%s: %s", name, got)
+		}
+		o.Rollout.Status.Attempt.StageSince, o.Rollout.Status.Attempt.Verdict.Reason, o.Canary.Endpoints["b"] = was, reason, have
+	}
+}
