@@ -41,7 +41,13 @@ test-e2e: ## end-to-end tests on real traffic
 test-testbed: ## tests of the testbed itself
 	cd test/testbed && go test ./...
 
-.PHONY: testbed testbed-up testbed-down
+.PHONY: test-translate
+EGCTL := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/egctl-$(shell sha256sum test/testbed/egctl/go.sum 2>/dev/null | cut -c1-16)
+test-translate: ## ask Envoy Gateway's translator what our routes mean (builds it once: 10 minutes)
+	@test -x $(EGCTL) || { echo "building egctl: about 10 minutes, once"; mkdir -p $(dir $(EGCTL)); cd test/testbed/egctl && go build -ldflags "-s -w" -o $(EGCTL) github.com/envoyproxy/gateway/cmd/egctl; }
+	BELAY_EGCTL=$(EGCTL) go test -count=1 -v ./test/translate
+
+.PHONY: testbed testbed-up testbed-down mutants
 mutants: ## break planner and shell in 30 places, one at a time, and show that the tests notice
 	go run ./test/faults/mutants
 
