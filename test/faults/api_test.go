@@ -58,6 +58,8 @@ type api struct {
 	refuse *refusal
 	// refuseKind refuses every write of a kind.
 	refuseKind string
+	// onRollout is called before the Rollout is read.
+	onRollout func()
 	// dead: the process died, and reads and writes nothing. struck: something went wrong by our doing.
 	dead, struck bool
 	hits         int
@@ -83,6 +85,9 @@ func (a *api) client(cached bool) client.Client {
 		Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			if a.dead {
 				return errInjected
+			}
+			if _, ok := o.(*v1alpha1.Rollout); ok && a.onRollout != nil {
+				a.onRollout()
 			}
 			if old, ok := a.stale(cached, kindOf(o)); ok {
 				return a.getOld(old, k, o)

@@ -553,3 +553,35 @@ func selectorStays(t *testing.T) {
 		t.Errorf("the stable Service was written: %v, before %v", after.Spec.Selector, before.Spec.Selector)
 	}
 }
+
+// TestRaiseOnAPlanOfYesterday (T7): somebody writes the Rollout between the plan and the raise of a weight: it is not raised.
+func TestRaiseOnAPlanOfYesterday(t *testing.T) {
+	w := newWorld(t, nil)
+	w.rest()
+	w.deploy("v2")
+	raced := 0
+	for range 100 {
+		w.play()
+		w.api.seen = nil
+		reads := 0
+		w.api.onRollout = func() {
+			if reads++; reads == 2 { // the first is what the plan is made from
+				w.edit(func(ro *v1alpha1.Rollout) { ro.Spec.Paused = true })
+			}
+		}
+		_, err := w.rec.Reconcile(t.Context(), request)
+		w.api.onRollout = nil
+		w.must(err)
+		if reads >= 2 {
+			raced++
+			if i := slices.IndexFunc(w.api.seen, func(this write) bool { return this.kind == "HTTPRoute" }); i >= 0 {
+				t.Errorf("raised although the Rollout was paused meanwhile: %v", w.api.seen)
+			}
+			break
+		}
+		w.clock.Step(time.Second)
+	}
+	if raced == 0 {
+		t.Error("no weight was raised")
+	}
+}

@@ -21,8 +21,8 @@ import (
 // suites are tried in order, the quick ones first; the first that fails kills.
 var suites = [][]string{
 	{"-short", "./controllers/rollout/planner"},
-	{"-run", "AllElse|(CutOff|Stale)/(promotion|deleted-in-the-middle|adoption)$", "./test/faults"},
-	{"-run", "Known|Requests/(promotion|superseded|deleted-in-the-middle|adoption)$", "./test/faults"},
+	{"-run", "Yesterday|AllElse|(CutOff|Stale)/(promotion|deleted-in-the-middle|adoption)$", "./test/faults"},
+	{"-run", "Known|Yesterday|Requests/(promotion|superseded|deleted-in-the-middle|adoption)$", "./test/faults"},
 	{"./test/simulation"},
 	{"-run", "CutOff|Errors|Stale", "./test/faults"},
 }
