@@ -65,4 +65,20 @@ type ApprovalRules struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=5
 	Required int32 `json:"required,omitempty"`
+	// notTheAuthor Enabled: who wrote or committed what brought the revision may not approve it, nor promote it over its gates.
+	// People are told apart by the part of their name before the @, without a prefix that ends in ":", "#" or "/". Where the
+	// authors are not known, because the Rollout does not come through a Sync, nobody may. Default Disabled.
+	// +optional
+	// +kubebuilder:default=Disabled
+	NotTheAuthor Switch `json:"notTheAuthor,omitempty"`
 }
+
+// Switch turns something on.
+// +kubebuilder:validation:Enum=Enabled;Disabled
+type Switch string
+
+// Values of Switch.
+const (
+	Enabled  Switch = "Enabled"
+	Disabled Switch = "Disabled"
+)

@@ -152,6 +152,10 @@ type Attempt struct {
 	// mirror says of which requests copies are wanted on the canary; unset: none.
 	// +optional
 	Mirror *Mirror `json:"mirror,omitempty"`
+	// authors of the commits that brought the revision, where approvals.notTheAuthor asks for them.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Authors string `json:"authors,omitempty"`
 	// bypass says through which other routes requests go past the split, as found when the attempt began; empty: none.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096

@@ -75,6 +75,11 @@ const (
 	LabelSync = "belay.dev/sync"
 	// AnnotationCommit is on a Rollout that a Sync applied: the commit that last changed its rendered form.
 	AnnotationCommit = "belay.dev/commit"
+	// AnnotationAuthors is on such a Rollout where approvals.notTheAuthor is Enabled: the mail addresses of the authors and
+	// committers of the commits that came with that one, separated by commas; AuthorsUnknown where they are not all known.
+	AnnotationAuthors = "belay.dev/authors"
+	// AuthorsUnknown says that not all authors are known.
+	AuthorsUnknown = "unknown"
 	// AnnotationRollout is on a Deployment whose pods a Rollout has taken over: the name of the Rollout.
 	AnnotationRollout = "belay.dev/rollout"
 	// AnnotationRoleMetadata is on a pod: the labels and annotations that it carries for its role, as roleMetadata had them.

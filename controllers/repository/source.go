@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ const (
 	maxFetches = 2
 	// deeper is how far back a commit is looked for that is no longer the head.
 	deeper = 50
+	// deepest is how far back authors are looked for.
+	deepest = 200
 )
 
 // limits bound one fetch.
@@ -191,6 +194,31 @@ func (s *Source) download(ctx context.Context, remote git.Remote, commit string,
 	}
 	return nil, &Problem{Reason: ReasonCommitGone,
 		err: fmt.Errorf("commit %s is not among the newest %d of branch %q: it was rewritten, or moved on", commit, deeper, remote.Branch)}
+}
+
+// Authors are the mail addresses, in lower case and sorted, of the authors and committers of the commits between two of a
+// branch. known is false where not all of them can be found: the branch was rewritten, or there are too many.
+func (s *Source) Authors(ctx context.Context, repo *v1alpha1.Repository, from, to string) (authors []string, known bool, err error) {
+	remote, err := s.Remote(ctx, repo, repo.Spec.SecretRef)
+	if err != nil {
+		return nil, false, err
+	}
+	fetched, err := s.Fetch(ctx, remote, deepest, Timeout(repo))
+	if err != nil {
+		return nil, false, err
+	}
+	commits, complete := fetched.Between(from, to)
+	for _, c := range commits {
+		for _, address := range []string{c.AuthorEmail, c.CommitterEmail} {
+			address = strings.ToLower(strings.TrimSpace(address))
+			if address == "" || strings.ContainsAny(address, ",\n") {
+				return nil, false, nil
+			}
+			authors = append(authors, address)
+		}
+	}
+	slices.Sort(authors)
+	return slices.Compact(authors), complete, nil
 }
 
 // branchKey says what a checkout is of, and with whose eyes.

@@ -129,6 +129,7 @@ func complete(u *unstructured.Unstructured, sync *v1alpha1.Sync, namespaced bool
 	unstructured.RemoveNestedField(u.Object, "status")
 	if isRollout(u) {
 		unstructured.RemoveNestedField(u.Object, "metadata", "annotations", v1alpha1.AnnotationCommit)
+		unstructured.RemoveNestedField(u.Object, "metadata", "annotations", v1alpha1.AnnotationAuthors)
 	}
 }
 
@@ -166,7 +167,11 @@ func combine(desired, live *unstructured.Unstructured) *unstructured.Unstructure
 		return pinned(gatewayapi.MergeService(desired, live), live)
 	case isRollout(desired):
 		if commit, has := live.GetAnnotations()[v1alpha1.AnnotationCommit]; has {
-			return stamped(desired, commit)
+			out := annotated(desired, v1alpha1.AnnotationCommit, commit)
+			if authors, has := live.GetAnnotations()[v1alpha1.AnnotationAuthors]; has {
+				out = annotated(out, v1alpha1.AnnotationAuthors, authors)
+			}
+			return out
 		}
 	}
 	return desired
@@ -178,13 +183,13 @@ func pinned(u, live *unstructured.Unstructured) *unstructured.Unstructured {
 	return u
 }
 
-func stamped(u *unstructured.Unstructured, commit string) *unstructured.Unstructured {
+func annotated(u *unstructured.Unstructured, key, value string) *unstructured.Unstructured {
 	out := u.DeepCopy()
 	annotations := out.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[v1alpha1.AnnotationCommit] = commit
+	annotations[key] = value
 	out.SetAnnotations(annotations)
 	return out
 }

@@ -144,7 +144,7 @@ func final(u *unstructured.Unstructured, commit string) *unstructured.Unstructur
 	if !isRollout(u) {
 		return u
 	}
-	return stamped(u, commit)
+	return annotated(u, v1alpha1.AnnotationCommit, commit)
 }
 
 func refusal(faults []*Item) *failure {

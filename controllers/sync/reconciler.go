@@ -159,6 +159,9 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if err != nil {
 		return done, err
 	}
+	if err := r.nameAuthors(ctx, sync, repo, done.commit, plan); err != nil {
+		return done, err
+	}
 	err = r.carryOut(ctx, sync, cluster, plan, &done)
 	done.checked = err == nil
 	return done, err

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -497,6 +498,43 @@ func TestRolloutSaysWhichCommitChangedIt(t *testing.T) {
 	w.reconcile()
 	if got := w.commitOf("web"); got != third {
 		t.Errorf("commit %q, want %q", got, third)
+	}
+}
+
+// TestRolloutSaysWhoWroteIt: everybody since the stable revision, not what Git claims, and only where it is asked for.
+func TestRolloutSaysWhoWroteIt(t *testing.T) {
+	w := newWorld(t)
+	text := func(version, claim string) map[string]string {
+		out := strings.Replace(rollout, "VAR", version, 1)
+		out = strings.Replace(out, "metadata: {name: web}", "metadata: {name: web, annotations: {belay.dev/authors: "+claim+"}}", 1)
+		return map[string]string{"apps/r.yaml": strings.Replace(out, "spec:\n", "spec:\n  approvals: {notTheAuthor: Enabled}\n", 1)}
+	}
+	authors := func() string {
+		var r v1alpha1.Rollout
+		w.get("web", &r)
+		return r.Annotations[v1alpha1.AnnotationAuthors]
+	}
+	w.start(v1alpha1.PruneDisabled, text("1", "nobody@example.com"), "rollouts.belay.dev")
+	expect(t, w.reconcile(), "True/Applied")
+	if got := authors(); got != "unknown" {
+		t.Errorf("at first: %q", got)
+	}
+	var r v1alpha1.Rollout
+	w.get("web", &r)
+	r.Status.Stable = &v1alpha1.RevisionRecord{Revision: "x", Commit: w.git.Head("fleet", "main"), Since: metav1.Now()}
+	if err := w.env.Client.Status().Update(w.Context(), &r); err != nil {
+		t.Fatal(err)
+	}
+	w.commit(text("2", "nobody@example.com"))
+	expect(t, w.reconcile(), "True/Applied")
+	want := authors()
+	if !strings.Contains(want, "@") || strings.Contains(want, "nobody") {
+		t.Errorf("authors %q", want)
+	}
+	w.commit(text("3", "nobody@example.com")) // on top of one that is not proven
+	w.reconcile()
+	if got := authors(); got != want {
+		t.Errorf("authors %q, want %q", got, want)
 	}
 }
 

@@ -127,7 +127,7 @@ func TestCommit(t *testing.T) {
 	}
 	want := git.Commit{
 		SHA: server.Head("fleet", "main"), Subject: "third", Message: "third\n\nwith a body\n\nTrailer: x\n",
-		Author: "Ann", AuthorEmail: "ann@example.com", Time: commit.Time, Parents: []string{strings.TrimSpace(server.Git("fleet", "rev-parse", "main^"))},
+		Author: "Ann", AuthorEmail: "ann@example.com", CommitterEmail: "ann@example.com", Time: commit.Time, Parents: []string{strings.TrimSpace(server.Git("fleet", "rev-parse", "main^"))},
 	}
 	if diff := cmp.Diff(want, commit); diff != "" {
 		t.Error(diff)
@@ -472,5 +472,37 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 	if err := remote.Push(t.Context(), repo, repo.Head(), commit); err != nil {
 		t.Errorf("trying again: %v", err)
+	}
+}
+
+// TestBetween: merged branches count, what was there before does not, and what the fetch cut off makes it incomplete.
+func TestBetween(t *testing.T) {
+	server := gittest.NewServer(t)
+	server.Create("fleet")
+	first := server.Commit("fleet", "main", "first", map[string]string{"a": "1"})
+	server.Git("fleet", "branch", "side", "main")
+	side := server.Commit("fleet", "side", "on a branch", map[string]string{"b": "1"})
+	second := server.Commit("fleet", "main", "second", map[string]string{"a": "2"})
+	tree := strings.TrimSpace(server.Git("fleet", "rev-parse", "main^{tree}"))
+	merge := strings.TrimSpace(server.Git("fleet", "-c", "user.name=Forge", "-c", "user.email=forge@example.com", "commit-tree", tree, "-p", second, "-p", side, "-m", "merge"))
+	server.Git("fleet", "update-ref", "refs/heads/main", merge)
+	remote := git.Remote{URL: server.URL("fleet"), Branch: "main"}
+	repo := fetch(t, remote, 0)
+	commits, complete := repo.Between(first, merge)
+	found := map[string]bool{}
+	for _, c := range commits {
+		found[c.SHA] = true
+	}
+	if !complete || len(found) != 3 || !found[side] || !found[second] || !found[merge] {
+		t.Errorf("%v, complete %t", found, complete)
+	}
+	if commits, complete = repo.Between(merge, merge); !complete || len(commits) != 0 {
+		t.Errorf("nothing in between: %v, %t", commits, complete)
+	}
+	if _, complete = repo.Between(strings.Repeat("1", 40), merge); complete {
+		t.Error("a commit that was rewritten away")
+	}
+	if _, complete = fetch(t, remote, 2).Between(first, merge); complete {
+		t.Error("the fetch has cut off what is in between, or where it begins")
 	}
 }

@@ -42,8 +42,10 @@ type Commit struct {
 	Message     string
 	Author      string
 	AuthorEmail string
-	Time        time.Time // the committer's
-	Parents     []string
+	// CommitterEmail is of who made the commit object, e.g. a forge that merged.
+	CommitterEmail string
+	Time           time.Time // the committer's
+	Parents        []string
 }
 
 // Head returns the commit the branch was at when it was fetched.
@@ -61,8 +63,8 @@ func (r *Repo) Commit(sha string) (Commit, error) {
 		Subject:     strings.TrimSpace(subject),
 		Message:     stored.Message,
 		Author:      stored.Author.Name,
-		AuthorEmail: stored.Author.Email,
-		Time:        stored.Committer.When,
+		AuthorEmail: stored.Author.Email, CommitterEmail: stored.Committer.Email,
+		Time: stored.Committer.When,
 	}
 	for _, parent := range stored.ParentHashes {
 		commit.Parents = append(commit.Parents, parent.String())
@@ -103,6 +105,47 @@ func (r *Repo) Log(from string, max int) (commits []Commit, truncated bool, err 
 		next = commit.Parents[0]
 	}
 	return commits, true, nil
+}
+
+// Between are the commits that are reachable from one and not from another, merged branches included, in no particular order.
+// complete says that none of them can be missing: both are there, and no history that was cut off hides more.
+func (r *Repo) Between(from, to string) (commits []Commit, complete bool) {
+	old, _ := r.reach(from, nil)
+	if len(old) == 0 {
+		return nil, false
+	}
+	found, cut := r.reach(to, old)
+	for _, c := range found {
+		commits = append(commits, c)
+	}
+	return commits, len(found) > 0 && !cut || from == to
+}
+
+// reach are the commits reachable from one, without those known; cut says that the history ends where the fetch did.
+func (r *Repo) reach(from string, known map[string]Commit) (found map[string]Commit, cut bool) {
+	found = map[string]Commit{}
+	for todo := []string{from}; len(todo) > 0; {
+		sha := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if _, has := known[sha]; has {
+			continue
+		}
+		if _, has := found[sha]; has {
+			continue
+		}
+		commit, err := r.Commit(sha)
+		if err != nil {
+			cut = true
+			continue
+		}
+		found[sha] = commit
+		if r.shallow[plumbing.NewHash(sha)] {
+			cut = true
+			continue
+		}
+		todo = append(todo, commit.Parents...)
+	}
+	return found, cut
 }
 
 // Tree returns the files of a commit.

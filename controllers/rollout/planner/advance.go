@@ -172,7 +172,7 @@ func (d *draft) begin(stage v1alpha1.Stage) {
 	}
 	d.s.Attempts++
 	d.s.Attempt = &v1alpha1.Attempt{Number: d.s.Attempts, Revision: d.Revision, Stage: stage, StageSince: d.now(),
-		StartedAt: d.now(), ProgressAt: d.nowPtr(), Replicas: d.asked(), Commit: d.Rollout.Annotations[v1alpha1.AnnotationCommit]}
+		StartedAt: d.now(), ProgressAt: d.nowPtr(), Replicas: d.asked(), Commit: d.Rollout.Annotations[v1alpha1.AnnotationCommit], Authors: d.Rollout.Annotations[v1alpha1.AnnotationAuthors]}
 	if revisionOf(d.s.Previous) == d.Revision {
 		d.s.Previous = nil
 	}

@@ -3,6 +3,7 @@ package planner
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
@@ -118,6 +119,9 @@ func (d *draft) resume() string {
 // applyToStep applies decisions about one step.
 func (d *draft) applyToStep(dec v1alpha1.Decision, actor v1alpha1.Actor) string {
 	a := d.s.Attempt
+	if why := d.wroteIt(actor.Name); why != "" {
+		return why
+	}
 	if dec.Spec.Action == v1alpha1.ActionPromoteFull && a.Stage != v1alpha1.StageInitial && a.Stage != v1alpha1.StageStepping {
 		a.Full, a.Pause = &actor, nil
 		return ""
@@ -163,6 +167,32 @@ func (d *draft) approve(actor v1alpha1.Actor) string {
 		have.Others = append(have.Others, actor)
 	}
 	return ""
+}
+
+// wroteIt says why a person may not let the revision through: they wrote it, or nobody knows who did.
+func (d *draft) wroteIt(name string) string {
+	a := d.s.Attempt
+	if d.Rollout.Spec.Approvals.NotTheAuthor != v1alpha1.Enabled || a.Stage == v1alpha1.StageInitial {
+		return ""
+	}
+	authors := strings.Split(a.Authors, ",")
+	if a.Authors == "" || slices.Contains(authors, v1alpha1.AuthorsUnknown) {
+		return fmt.Sprintf("who wrote revision %s is not known, and approvals.notTheAuthor is Enabled: it must come through a Sync, at most 200 commits after the stable one; or set it to Disabled", a.Revision)
+	}
+	if slices.ContainsFunc(authors, func(author string) bool { return person(author) == person(name) }) {
+		return fmt.Sprintf("%s wrote revision %s, and approvals.notTheAuthor is Enabled: somebody else must decide (authors: %s)", name, a.Revision, strings.Join(authors, ", "))
+	}
+	return ""
+}
+
+// person is what a user name and a mail address have in common.
+func person(name string) string {
+	name = strings.ToLower(strings.TrimSpace(name))
+	if i := strings.LastIndexAny(name, ":#/"); i >= 0 {
+		name = name[i+1:]
+	}
+	name, _, _ = strings.Cut(name, "@")
+	return name
 }
 
 // approvals are the names of those who have approved the current step, and how many more must.

@@ -68,3 +68,39 @@ func TestMinReadySecondsReachesReplicaSets(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestAuthorsDoNotApprove(t *testing.T) {
+	for _, test := range []struct{ authors, actor, want string }{
+		{"alice@example.com,bot@example.com", "bob@example.com", ""},
+		{"alice@example.com", "oidc:Alice@example.com", "alice@example.com wrote revision b"},
+		{"alice@example.com", "alice", "wrote revision b"},
+		{"", "bob@example.com", "who wrote revision b is not known"},
+		{"unknown", "bob@example.com", "who wrote revision b is not known"},
+	} {
+		for _, action := range []v1alpha1.DecisionAction{v1alpha1.ActionApprove, v1alpha1.ActionPromote, v1alpha1.ActionPromoteFull} {
+			o := observed(stepping)
+			needApproval(&o)
+			o.Rollout.Spec.Approvals.NotTheAuthor = v1alpha1.Enabled
+			o.attempt().Authors = test.authors
+			o.decision(action, 2, 1)
+			o.Decisions[0].Spec.Actor = test.actor
+			got := lines(Make(o))
+			if refused := strings.Contains(got, "Refused"); refused != (test.want != "") || !strings.Contains(strings.ToLower(got), strings.ToLower(test.want)) {
+				t.Errorf("%q by %s, %s: %s", test.authors, test.actor, action, got)
+			}
+		}
+		// Whoever it is may always go back.
+		o := observed(stepping)
+		o.Rollout.Spec.Approvals.NotTheAuthor = v1alpha1.Enabled
+		o.decision(v1alpha1.ActionAbort, 2, 1)
+		if got := lines(Make(o)); strings.Contains(got, "Refused") {
+			t.Errorf("abort: %s", got)
+		}
+	}
+	o := observed("")
+	o.Revision = "b"
+	o.Rollout.Annotations = map[string]string{v1alpha1.AnnotationAuthors: "alice@example.com"}
+	if p := Make(o); p.Status.Attempt == nil || p.Status.Attempt.Authors != "alice@example.com" {
+		t.Errorf("attempt: %+v", p.Status.Attempt)
+	}
+}
