@@ -477,7 +477,7 @@ func TestUnknownOutcome(t *testing.T) {
 
 // TestBetween: merged branches count, what was there before does not, and what the fetch cut off makes it incomplete.
 func TestBetween(t *testing.T) {
-	server := gittest.NewServer(t)
+	server := gittest.New(t)
 	server.Create("fleet")
 	first := server.Commit("fleet", "main", "first", map[string]string{"a": "1"})
 	server.Git("fleet", "branch", "side", "main")

@@ -30,7 +30,7 @@ var mutants = []mutant{
 	{"a lost canary is not noticed", "T3", planner + "gates.go", "if have >= need {", "if true {"},
 	{"a decision about the last attempt", "A1", planner + "decisions.go", "case a == nil || a.Number > *dec.Spec.Attempt:", "case a == nil:"},
 	{"a failed revision starts again", "A1", planner + "advance.go", "if i := d.quarantined(); i >= 0 {", "if i := d.quarantined(); i >= 99 {"},
-	{"back before the gateway is", "T4", planner + "advance.go", "	if left := d.Stable.Endpoints[a.Revision] + d.Canary.Endpoints[a.Revision]; left > 0 {", "	if left := 0; left > 0 {"},
+	{"back before the gateway is", "T4", planner + "withdraw.go", "	if left := d.Stable.Endpoints[a.Revision] + d.Canary.Endpoints[a.Revision]; left > 0 {", "	if left := 0; left > 0 {"},
 	{"switched with too few new pods", "T6", planner + "advance.go", "d.waitForPods(fmt.Sprintf(\"%d of %d new pods are endpoints of Service %s\", have, want, d.Stable.Name))\n		return\n", "d.waitForPods(fmt.Sprintf(\"%d of %d new pods are endpoints of Service %s\", have, want, d.Stable.Name))\n"},
 	{"intent is stored after the writes", "T7", shell + "report.go", "	if w.plan.Store {\n		if wrote", "	if false {\n		if wrote"},
 	{"one failure ends the way back", "T8", shell + "report.go", "		if !w.plan.Urgent {\n			break\n		}\n", "		break\n"},
