@@ -214,7 +214,7 @@ type Confirmation struct {
 	// +kubebuilder:validation:MaxLength=253
 	ControllerName string `json:"controllerName"`
 	// level says what is waited for. Status: the conditions of the route at its generation, then settle. Fixed: settle alone, from
-	// the write on: for gateways whose status cannot be trusted. Share: as Status, and then what share measures must pass. Default Status.
+	// the write on: for gateways whose status cannot be trusted. Share: as Status, and then what share measures must pass. Probe: as Status, and then every address of the Gateway must answer for this version of the route. Default Status.
 	// +optional
 	// +kubebuilder:default=Status
 	Level ConfirmLevel `json:"level,omitempty"`
@@ -228,7 +228,7 @@ type Confirmation struct {
 }
 
 // ConfirmLevel says how a weight is taken to be in force.
-// +kubebuilder:validation:Enum=Fixed;Status;Share
+// +kubebuilder:validation:Enum=Fixed;Status;Share;Probe
 type ConfirmLevel string
 
 // Values of ConfirmLevel.
@@ -236,6 +236,7 @@ const (
 	ConfirmFixed  ConfirmLevel = "Fixed"
 	ConfirmStatus ConfirmLevel = "Status"
 	ConfirmShare  ConfirmLevel = "Share"
+	ConfirmProbe  ConfirmLevel = "Probe"
 )
 
 // RouteReference names a route of the Gateway API.

@@ -61,6 +61,7 @@ func (r *Reconciler) gateway(ctx context.Context, p gatewayapi.Parent) (planner.
 	if err != nil {
 		return g, fmt.Errorf("reading %s: %w", g.Name, err)
 	}
+	g.Addresses = gatewayapi.Addresses(gateway, p)
 	class := gatewayObject("GatewayClass")
 	if err := r.watches.begin(class.GroupVersionKind(), r.rolloutsWithFeatures); err != nil {
 		return g, err

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -115,4 +116,25 @@ func theirs(t *testing.T, route *unstructured.Unstructured) any {
 		rule["backendRefs"] = others
 	}
 	return spec
+}
+
+// TestProbedGateway: with level Probe the gateway itself must answer for each version of the route before a step counts, and
+// nothing of the probe is left at the end.
+func TestProbedGateway(t *testing.T) {
+	t.Parallel()
+	s := newScene(t, plan{rate: 100})
+	s.release("v2", func(text string) string {
+		text = strings.Replace(text, "    routes:\n", "    confirm:\n    - {controllerName: traefik.io/gateway-controller, level: Probe}\n    routes:\n", 1)
+		return stage.Release("v1", "v2", "")(text)
+	})
+	s.await("the first step to be confirmed", func(ro *v1alpha1.Rollout) bool {
+		a := ro.Status.Attempt
+		return a != nil && a.Step == 0 && a.ConfirmedAt != nil
+	})
+	if text := fmt.Sprint(s.readRoute().Object["spec"]); !strings.Contains(text, ".belay.invalid") {
+		t.Errorf("nothing was probed: %s", text)
+	}
+	s.awaitOutcome(2, v1alpha1.OutcomePromoted)
+	s.answeredBy(s.finish(""), "v2")
+	s.restored()
 }

@@ -203,10 +203,15 @@ func (p *plan) operations(route *unstructured.Unstructured) []operation {
 	}
 	for _, e := range p.ruleEdits { // after all else: they move the rules behind them
 		path := fmt.Sprintf("/spec/rules/%d", e.at)
-		ops = append(ops, e.test)
-		if e.content == nil {
+		if e.test.Op != "" {
+			ops = append(ops, e.test)
+		}
+		switch {
+		case e.content == nil:
 			changes = append(changes, operation{"remove", path, nil})
-		} else {
+		case e.replace:
+			changes = append(changes, operation{"replace", path, e.content})
+		default:
 			changes = append(changes, operation{"add", path, e.content})
 		}
 	}

@@ -2,6 +2,7 @@ package gatewayapi
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -57,17 +58,19 @@ func Supports(controller string, reported []string, feature string) (ok bool, wh
 type Parent struct {
 	// Kind is Gateway for most; Service for a mesh.
 	Kind, Namespace, Name string
+	// Section and Port of the parent; empty for all of it.
+	Section, Port string
 	// Controller that reports on the route for this parent; empty while none does.
 	Controller string
 }
 
-// Parents are what the route is attached to, each once.
+// Parents are what the route is attached to, each section once.
 func Parents(route *unstructured.Unstructured) []Parent {
 	var out []Parent
 	statuses := objects(route, "status", "parents")
 	for _, item := range objects(route, "spec", "parentRefs") {
 		ref := readParent(item, route.GetNamespace())
-		p := Parent{Kind: ref.kind, Namespace: ref.namespace, Name: ref.name}
+		p := Parent{Kind: ref.kind, Namespace: ref.namespace, Name: ref.name, Section: ref.section, Port: ref.port}
 		for _, entry := range statusOf(ref, statuses, route.GetNamespace()) {
 			p.Controller = text(entry, "controllerName")
 		}
@@ -99,4 +102,28 @@ func ReadClass(class *unstructured.Unstructured) (controller string, features []
 		}
 	}
 	return controller, features
+}
+
+// Addresses are host and port of a Gateway's HTTP listeners, as its status says; those of one listener or port, where the
+// parent names it.
+func Addresses(gateway *unstructured.Unstructured, p Parent) []string {
+	var ports []string
+	for _, l := range objects(gateway, "spec", "listeners") {
+		port, ok := integer(l["port"])
+		if !ok || text(l, "protocol") != "HTTP" || p.Section != "" && p.Section != text(l, "name") || p.Port != "" && p.Port != fmt.Sprint(port) {
+			continue
+		}
+		if text := fmt.Sprint(port); !slices.Contains(ports, text) {
+			ports = append(ports, text)
+		}
+	}
+	var out []string
+	for _, a := range objects(gateway, "status", "addresses") {
+		for _, port := range ports {
+			if value := text(a, "value"); value != "" {
+				out = append(out, net.JoinHostPort(value, port))
+			}
+		}
+	}
+	return out
 }

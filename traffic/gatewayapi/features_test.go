@@ -48,7 +48,8 @@ metadata: {name: r, namespace: shop}
 spec: {parentRefs: [{name: gw, sectionName: a}, {name: gw, sectionName: b}, {name: far, namespace: infra}, {group: "", kind: Service, name: shop}]}
 status: {parents: [{parentRef: {name: gw}, controllerName: one}, {parentRef: {group: core, kind: Service, name: shop}, controllerName: mesh}]}
 `)
-	want := []Parent{{"Gateway", "shop", "gw", "one"}, {"Gateway", "infra", "far", ""}, {"Service", "shop", "shop", "mesh"}}
+	want := []Parent{{Kind: "Gateway", Namespace: "shop", Name: "gw", Section: "a", Controller: "one"}, {Kind: "Gateway", Namespace: "shop", Name: "gw", Section: "b", Controller: "one"},
+		{Kind: "Gateway", Namespace: "infra", Name: "far"}, {Kind: "Service", Namespace: "shop", Name: "shop", Controller: "mesh"}}
 	if diff := cmp.Diff(want, Parents(route)); diff != "" {
 		t.Error(diff)
 	}

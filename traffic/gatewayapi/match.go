@@ -68,7 +68,8 @@ type copied struct {
 type ruleEdit struct {
 	at      int
 	content map[string]any // nil: remove
-	test    operation      // holds of the rule at that place
+	replace bool           // the content takes the place of the rule that is there
+	test    operation      // holds of the rule at that place; none for the end
 }
 
 // inserted says that a rule is ours although the record is gone: nobody else

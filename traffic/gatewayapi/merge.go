@@ -38,7 +38,7 @@ func mergeSplit(route, live *unstructured.Unstructured, owner string, rec record
 	}
 	p := planRoute(route, Split{
 		Namespace: rec.Namespace, StableService: rec.Stable, CanaryService: rec.Canary, Rules: rec.Only,
-		Total: rec.Total, Canary: rec.Weight, Present: true, Owner: owner, Match: rec.Match, Mirror: rec.Mirror,
+		Total: rec.Total, Canary: rec.Weight, Present: true, Owner: owner, Match: rec.Match, Mirror: rec.Mirror, Probe: rec.Probe,
 	})
 	if len(p.rules) == 0 {
 		return
@@ -52,9 +52,12 @@ func mergeSplit(route, live *unstructured.Unstructured, owner string, rec record
 		}
 	}
 	for _, e := range p.ruleEdits {
-		if e.content == nil {
+		switch {
+		case e.content == nil:
 			list = slices.Delete(list, e.at, e.at+1)
-		} else {
+		case e.replace:
+			list[e.at] = any(e.content)
+		default:
 			list = slices.Insert(list, e.at, any(e.content))
 		}
 	}

@@ -68,7 +68,8 @@ func planRoute(route *unstructured.Unstructured, s Split) *plan {
 	if !s.Match.empty() {
 		next.Match = s.Match
 	}
-	next.Mirror = s.Mirror
+	next.Mirror, next.Probe = s.Mirror, s.Probe
+	p.planProbe(route)
 	p.planRecord(records, recorded, next)
 	return p
 }
@@ -141,7 +142,7 @@ func (p *plan) planRecord(records map[string]record, recorded bool, next record)
 func (r record) covers(next record) bool {
 	if r.Namespace != next.Namespace || r.Stable != next.Stable || r.Canary != next.Canary ||
 		r.Weight != next.Weight || r.Total != next.Total || !slices.Equal(r.Only, next.Only) ||
-		!r.Match.equal(next.Match) || !r.Mirror.equal(next.Mirror) || !slices.Equal(r.Copies, next.Copies) {
+		!r.Match.equal(next.Match) || !r.Mirror.equal(next.Mirror) || r.Probe != next.Probe || !slices.Equal(r.Copies, next.Copies) {
 		return false
 	}
 	for _, e := range next.Rules {

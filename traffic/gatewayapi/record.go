@@ -20,6 +20,7 @@ type record struct {
 	Rules     []entry  `json:"rules"`
 	Match     *Match   `json:"match,omitempty"`  // applied last
 	Mirror    *Mirror  `json:"mirror,omitempty"` // applied last
+	Probe     string   `json:"probe,omitempty"`  // applied last
 	Copies    []copied `json:"copies,omitempty"` // the rules that we inserted for either
 }
 

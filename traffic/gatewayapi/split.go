@@ -41,6 +41,9 @@ type Split struct {
 	// copies of the managed rules. It does not go together with Match or with a
 	// weight of the canary.
 	Mirror *Mirror
+	// Probe is a token, a DNS label, that tells this version of the route from
+	// others: a rule at the end answers with it. Empty: no such rule.
+	Probe string
 	// Present says that the canary is referred to. False restores the original.
 	Present bool
 	// Ours says that Belay is known to have added the canary reference (the

@@ -81,3 +81,37 @@ func TestBypassIsToldAtTheStart(t *testing.T) {
 		t.Errorf("forgotten in the course of the attempt: %+v", c)
 	}
 }
+
+// A weight is not in force before every gateway was seen to serve it, and nobody waits for that on the way back.
+func TestProbeConfirms(t *testing.T) {
+	o := shared()
+	o.Rollout.Spec.Traffic.Confirm[0] = v1alpha1.Confirmation{ControllerName: "example.com/g", Level: v1alpha1.ConfirmProbe}
+	p := Make(o)
+	if got := lines(p); !strings.Contains(got, "patch HTTPRoute r to canary weight 50") || len(Probes(o)) == 0 {
+		t.Fatalf("the rule to probe is not put in: %s", got)
+	}
+	d := &draft{Observed: &o, s: &o.Rollout.Status}
+	o.Routes[0].Object = patched(o.Routes[0].Object, d.split(o.Routes[0], exposure{weight: 50}))
+	o.Routes[0].ProbeTrouble = "address 10.0.0.1:80 of the gateway does not serve this version of the route yet"
+	p = Make(o)
+	if p.Status.Attempt.ConfirmedAt != nil || !strings.Contains(p.Status.BlockedBy, "address 10.0.0.1:80") || p.NextLook.IsZero() {
+		t.Errorf("confirmed %v, %q", p.Status.Attempt.ConfirmedAt, p.Status.BlockedBy)
+	}
+	probes := Probes(o)
+	if len(probes) != 1 || probes[0].Token != "a2-s1-c0" {
+		t.Fatalf("probes %+v", probes)
+	}
+	o.Routes[0].Probed, o.Routes[0].ProbeTrouble = "a2-s0-c0", "" // of the step before
+	if p = Make(o); p.Status.Attempt.ConfirmedAt != nil {
+		t.Error("confirmed by another version")
+	}
+	o.Routes[0].Probed = probes[0].Token
+	if p = Make(o); p.Status.Attempt.ConfirmedAt == nil {
+		t.Errorf("not confirmed: %q", p.Status.BlockedBy)
+	}
+	o.Routes[0].Probed = ""
+	o.decision(v1alpha1.ActionAbort, 2, 1)
+	if p = Make(o); !strings.Contains(lines(p), "patch HTTPRoute r to canary weight 0") || len(Probes(o)) != 0 {
+		t.Error(lines(p))
+	}
+}

@@ -14,6 +14,8 @@ type Gateway struct {
 	Name string
 	// Controller of its class, as in the GatewayClass or else the route's status; empty where neither says.
 	Controller string
+	// Addresses are host and port of its HTTP listeners, as its status says.
+	Addresses []string
 	// Features that its class reports; none where it reports nothing.
 	Features []string
 }

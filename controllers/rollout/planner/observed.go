@@ -101,6 +101,8 @@ type Route struct {
 	Refused string
 	// Unknown says why Gateways could not be read, in the course of an attempt; empty when they could.
 	Unknown string
+	// Probed is the token that every address of its gateways has answered with; ProbeTrouble says which has not.
+	Probed, ProbeTrouble string
 	// Gateways that the route is attached to, where NeedsFeatures.
 	Gateways []Gateway
 }

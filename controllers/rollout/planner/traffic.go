@@ -13,7 +13,7 @@ import (
 // split is what a route should say at an exposure; the canary is taken out of the route where nothing is exposed.
 func (d *draft) split(r Route, e exposure) gatewayapi.Split {
 	return gatewayapi.Split{Rules: r.Rules, Namespace: d.Rollout.Namespace, StableService: d.Stable.Name, CanaryService: d.Canary.Name,
-		Total: d.total(), Canary: e.weight, Match: gatewayapi.MatchOf(e.match), Mirror: gatewayapi.MirrorOf(e.mirror), Present: !e.none(),
+		Total: d.total(), Canary: e.weight, Match: gatewayapi.MatchOf(e.match), Mirror: gatewayapi.MirrorOf(e.mirror), Probe: d.probe(r, e), Present: !e.none(),
 		Owner: d.Rollout.Namespace + "/" + d.Rollout.Name}
 }
 
@@ -132,6 +132,12 @@ func (d *draft) confirmed() bool {
 		if why := d.unmeasured(); why != "" {
 			d.block("the canary's share is not confirmed: " + why)
 			d.waiting = true
+			return false
+		}
+		if why := d.unprobed(want); why != "" {
+			d.block(why)
+			d.waiting = true
+			d.lookAt(d.Now.Add(probeAgain))
 			return false
 		}
 		a.ConfirmedAt, a.ConfirmedWeight = d.nowPtr(), want.weight
