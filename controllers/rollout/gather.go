@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,7 +188,8 @@ func viewService(s *corev1.Service, name string) planner.Service {
 	if s == nil {
 		return planner.Service{Name: name}
 	}
-	return planner.Service{Name: name, Exists: true, Role: s.Spec.Selector[v1alpha1.LabelRole], Revision: s.Spec.Selector[v1alpha1.LabelRevision]}
+	return planner.Service{Name: name, Exists: true, Role: s.Spec.Selector[v1alpha1.LabelRole], Revision: s.Spec.Selector[v1alpha1.LabelRevision],
+		Keys: slices.Sorted(maps.Keys(s.Spec.Selector))}
 }
 
 // endpoints counts the ready endpoints of a Service by the revision of their pods; a pod counts once.

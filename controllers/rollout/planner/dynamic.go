@@ -5,6 +5,7 @@ import (
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/traffic"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 // dynamic says whether stable gives pods up to the canary while an attempt runs.
@@ -21,13 +22,27 @@ func (d *draft) stableSize(rs *ReplicaSet) (int32, string) {
 	}
 	switch a.Stage {
 	case v1alpha1.StageStepping:
-		// Every other moment needs no fewer than the last confirmed weight: a higher one is not in force yet.
-		need := max(1, traffic.CanaryReplicas(d.replicas(), d.total()-min(a.ConfirmedWeight, a.Weight), d.total()))
-		return need, fmt.Sprintf("the canary carries %d of %d", min(a.ConfirmedWeight, a.Weight), d.total())
+		// A weight above the last confirmed one is not in force yet, and one that a route does not have any more, because somebody
+		// has undone the split, is not in force either.
+		carried := min(a.ConfirmedWeight, a.Weight, d.leastWeight())
+		need := max(1, traffic.CanaryReplicas(d.replicas(), d.total()-carried, d.total()))
+		return need, fmt.Sprintf("the canary carries %d of %d", carried, d.total())
 	case v1alpha1.StageSwitching, v1alpha1.StageRetiring, v1alpha1.StageReturning:
 		return rs.Wanted, "" // the new revision has all of the traffic
 	}
 	return d.replicas(), "stable carries all of the traffic whenever it must"
+}
+
+// leastWeight is the lowest weight of the canary that any route carries now; a route that does not exist carries none.
+func (d *draft) leastWeight() int32 {
+	least := d.total()
+	for _, r := range d.Routes {
+		if r.Object == nil {
+			return 0
+		}
+		least = min(least, gatewayapi.Inspect(r.Object, d.split(r, exposure{weight: d.total()})).MinCanary)
+	}
+	return least
 }
 
 // yielded is the weight that the canary keeps while stable pods come back; 0 where stable has always had them, where the canary

@@ -30,6 +30,12 @@ func TestDynamicStableFollowsWhatIsConfirmed(t *testing.T) {
 	if got := lines(Make(o)); strings.Contains(got, "scale a from 4 to 0") {
 		t.Errorf("stable keeps a pod: %s", got)
 	}
+	o = saving()
+	o.replicaSet("a").Wanted = 2
+	o.Routes[0].Object = route(0) // somebody has undone the split
+	if got := lines(Make(o)); !strings.Contains(got, "scale a from 2 to 4: the canary carries 0 of 100") {
+		t.Error(got)
+	}
 	o = observed(stepping)
 	if got := lines(Make(o)); strings.Contains(got, "scale a") {
 		t.Errorf("Full: %s", got)

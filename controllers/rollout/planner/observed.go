@@ -80,6 +80,8 @@ type Service struct {
 	Exists, Ours bool
 	// Role and Revision that the selector asks for; empty when it asks for none.
 	Role, Revision string
+	// Keys are the labels that its selector asks for.
+	Keys []string
 	// RoleAdded: Belay added the role to the selector.
 	RoleAdded bool
 	// PortsMatch: it has all ports of the stable Service.

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
@@ -18,8 +19,24 @@ func DressOf(m v1alpha1.PodMetadata) string {
 	return string(data)
 }
 
+// undressable says which label of roleMetadata a Service selects pods by: pods must not leave it because their role changes.
+func (d *draft) undressable() string {
+	m := d.Rollout.Spec.RoleMetadata
+	for _, role := range []v1alpha1.Role{v1alpha1.RoleStable, v1alpha1.RoleCanary} {
+		for _, key := range d.Stable.Keys {
+			if _, has := m.Of(role).Labels[key]; has {
+				return fmt.Sprintf("spec.roleMetadata.%s.labels has %s, which Service %s selects pods by: take it out", role, key, d.Stable.Name)
+			}
+		}
+	}
+	return ""
+}
+
 // dress brings every pod to the metadata of the role that it has now. Traffic does not depend on it, so it comes last.
 func (d *draft) dress() {
+	if d.undressable() != "" && d.Rollout.DeletionTimestamp == nil {
+		return
+	}
 	for i := range d.ReplicaSets {
 		rs := &d.ReplicaSets[i]
 		var changed []string

@@ -51,6 +51,11 @@ func TestRoleMetadataFollowsTheRole(t *testing.T) {
 			t.Errorf("want %q in %s", want, got)
 		}
 	}
+	o.Stable.Keys = []string{"app", "track"}
+	if p := Make(o); strings.Contains(lines(p), "role metadata") || !strings.Contains(v1alpha1.FindCondition(p.Status.Conditions, v1alpha1.ConditionTrafficReady).Message, "spec.roleMetadata.canary.labels has track, which Service") {
+		t.Errorf("pods would leave the Service: %s", lines(p))
+	}
+	o.Stable.Keys = nil
 	o.decision(v1alpha1.ActionAbort, 2, 1)
 	if p := Make(o); strings.Contains(lines(p), "role metadata") {
 		t.Errorf("taking back waits for nothing: %s", lines(p))

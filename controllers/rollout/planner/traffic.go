@@ -46,6 +46,8 @@ func (d *draft) preflight() {
 		d.trafficProblem = fmt.Sprintf("Service %s does not exist", d.Stable.Name)
 	case d.Canary.Exists && !d.Canary.Ours:
 		d.trafficProblem = fmt.Sprintf("Service %s exists but was not made by this Rollout: delete it, or set traffic.canaryService", d.Canary.Name)
+	default:
+		d.trafficProblem = d.undressable()
 	}
 	for i, r := range d.Routes {
 		if d.trafficProblem != "" {

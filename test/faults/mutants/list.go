@@ -20,7 +20,7 @@ var mutants = []mutant{
 	{"pods leave with too few left", "T6", planner + "world.go", "if (role == v1alpha1.RoleStable) != stable || !stable && d.carries(rs.Revision) {", "if (role == v1alpha1.RoleStable) != stable {"},
 	{"the canary goes before its traffic", "T4", planner + "world.go", "		return rs.Wanted, \"\" // until no traffic can reach it\n", "		return 0, \"\"\n"},
 	{"stable follows the canary's share", "T5", planner + "world.go", "return d.stableSize(rs)", "return d.replicas() - d.canaryTarget(), \"\""},
-	{"dynamic stable gives up too early", "T5", planner + "dynamic.go", "d.total()-min(a.ConfirmedWeight, a.Weight), d.total()))", "d.total()-a.Weight, d.total()))"},
+	{"dynamic stable gives up too early", "T5", planner + "dynamic.go", "carried := min(a.ConfirmedWeight, a.Weight, d.leastWeight())", "carried := a.Weight"},
 	{"dynamic abort waits for no pod", "T5", planner + "dynamic.go", "	return min(d.total()-carried, d.liveWeight())", "	return 0 * carried"},
 	{"stable follows an HPA down", "T5", planner + "plan.go", "return max(asked, d.s.Attempt.Replicas)", "return asked"},
 	{"canary pods in the selector at once", "T6", planner + "world.go", "if !d.witnessed(rs.Revision) {", "if false {"},
