@@ -39,7 +39,10 @@ func (b *bundle) checkRollout(r typed[v1alpha1.Rollout]) []Finding {
 			out = append(out, b.checkAnalysis(r, path, s.Checks)...)
 		}
 	}
-	return append(out, b.checkRevert(r)...)
+	for _, check := range []func(typed[v1alpha1.Rollout]) []Finding{b.checkRoleMetadata, b.checkShares, b.checkBypasses, b.checkRevert} {
+		out = append(out, check(r)...)
+	}
+	return out
 }
 
 func checkPodTemplate(r typed[v1alpha1.Rollout]) []Finding {
