@@ -118,7 +118,7 @@ func attempt(r *v1alpha1.Rollout) *Attempt {
 	out := &Attempt{
 		Number: a.Number, Revision: a.Revision, Commit: a.Commit, Stage: a.Stage, StartedAt: a.StartedAt, Since: a.StageSince,
 		Step: min(int(a.Step)+1, steps), Steps: steps, StepName: a.StepName, Weight: a.Weight, ConfirmedWeight: a.ConfirmedWeight,
-		TotalWeight: cmp.Or(r.Spec.Traffic.TotalWeight, 100), Match: a.Match, Mirror: a.Mirror, Contest: a.Contest, Pause: a.Pause, Full: a.Full, Verdict: a.Verdict,
+		TotalWeight: cmp.Or(r.Spec.Traffic.TotalWeight, 100), Match: a.Match, Mirror: a.Mirror, Bypass: a.Bypass, Authors: a.Authors, Contest: a.Contest, Pause: a.Pause, Full: a.Full, Verdict: a.Verdict,
 	}
 	if a.Stage == v1alpha1.StageStepping && a.StepSince != nil {
 		out.Since = *a.StepSince

@@ -68,6 +68,8 @@ func (r *renderer) header() string {
 		row("Weight", weightLine(a), Plain)
 		row("Match", matchLine(a.Match), Plain)
 		row("Mirror", mirrorLine(a.Mirror), Plain)
+		row("Bypass", a.Bypass, Warn)
+		row("Authors", a.Authors, Plain)
 		row("Paused", actorLine(a.Pause), Warn)
 		row("Full", actorLine(a.Full), Plain)
 		row("Approved", actorLine(a.Approved), Good)

@@ -96,6 +96,10 @@ type Attempt struct {
 	Approved *v1alpha1.Actor  `json:"approved,omitempty"`
 	// ApprovedToo are others who approved the step.
 	ApprovedToo []v1alpha1.Actor `json:"approvedToo,omitempty"`
+	// Bypass says through which other routes requests go past the split; unset: none.
+	Bypass string `json:"bypass,omitempty"`
+	// Authors of what is tried, where approvals.notTheAuthor asks for them.
+	Authors string `json:"authors,omitempty"`
 	// Contest is what others have written into the routes; unset: nothing.
 	Contest *v1alpha1.Contest `json:"contest,omitempty"`
 	Pause   *v1alpha1.Actor   `json:"pause,omitempty"`
