@@ -181,10 +181,11 @@ func TestWatchEndsAsTheAttemptDoes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			finished := make(chan int, 1)
+			defer pr.Close() // a pipe that nobody refers to any more is closed by the garbage collector
+			finished, problems := make(chan int, 1), &bytes.Buffer{}
 			go func() {
 				code := Main(t.Context(), []string{"status", "shop", "-w", "--timeout", "60s", "--kubeconfig", os.Getenv("BELAY_TEST_KUBECONFIG"), "-n", h.env.Namespace},
-					genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: pw, ErrOut: &bytes.Buffer{}})
+					genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: pw, ErrOut: problems})
 				pw.Close()
 				finished <- code
 			}()
@@ -195,7 +196,7 @@ func TestWatchEndsAsTheAttemptDoes(t *testing.T) {
 			}
 			h.status(over(outcome))
 			if got := <-finished; got != code {
-				t.Errorf("exit code %d, want %d", got, code)
+				t.Errorf("exit code %d, want %d: %s", got, code, problems)
 			}
 		})
 	}

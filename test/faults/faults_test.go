@@ -172,7 +172,7 @@ func answers() map[string]error {
 
 // codesEach is how many of the errors each verb and kind of a scenario gets: which ones goes round, so that over all
 // scenarios every verb and kind gets every error.
-const codesEach = 3
+const codesEach = 2
 
 // TestErrorsForAWhile: every verb and kind that a scenario writes is answered with errors, four times in a row.
 func TestErrorsForAWhile(t *testing.T) {
@@ -211,7 +211,7 @@ func TestErrorsForAWhile(t *testing.T) {
 
 // TestStaleReads: caches are up to three writes old, and half of the reconciliations do not come.
 func TestStaleReads(t *testing.T) {
-	const seeds = 6
+	const seeds = 4
 	each(t, func(t *testing.T, s scenario, calm end, _ []write) {
 		for depth := 1; depth <= 3; depth++ {
 			for seed := range uint64(seeds) {
