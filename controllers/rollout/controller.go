@@ -117,14 +117,19 @@ func (u uncached) List(ctx context.Context, l client.ObjectList, opts ...client.
 }
 
 // readsAgain is how often reading past the cache is tried before a plan stands as it was made.
-const readsAgain = 3
+const readsAgain = 5
+
+// readAgainTimeout bounds all of them.
+const readAgainTimeout = 5 * time.Second
 
 // madeAgain makes a plan from the pods and endpoints that the API server has, instead of those that caches show. Where they
 // cannot be read, the plan stands: going back is the safe side.
 func (r *Reconciler) madeAgain(ctx context.Context, ro *v1alpha1.Rollout, observed planner.Observed, plan planner.Plan) (planner.Observed, planner.Plan) {
 	live := &Reconciler{Client: uncached{r.Client, r.Reader}, Reader: r.Reader, Scheme: r.Scheme, Clock: r.Clock, Recorder: r.Recorder, Namespaces: r.Namespaces}
+	reading, cancel := context.WithTimeout(ctx, readAgainTimeout)
+	defer cancel()
 	for range readsAgain {
-		again, err := live.gather(ctx, ro)
+		again, err := live.gather(reading, ro)
 		if err == nil {
 			return again, planner.Make(again)
 		}

@@ -151,7 +151,7 @@ func (w *world) poll(what string, ready func(context.Context) string) {
 	w.t.Helper()
 	why := ""
 	err := wait.PollUntilContextTimeout(w.t.Context(), poll, patience, true, func(ctx context.Context) (bool, error) {
-		if say := ready(ctx); ctx.Err() == nil {
+		if say := ready(ctx); ctx.Err() == nil && !strings.Contains(say, "would exceed context deadline") {
 			why = say
 		}
 		return why == "", nil

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -78,8 +79,15 @@ func TestRestartHeldByABudget(t *testing.T) {
 	budget := &policyv1.PodDisruptionBudget{ObjectMeta: metav1.ObjectMeta{Namespace: w.ns, Name: "never"},
 		Spec: policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &none, Selector: &metav1.LabelSelector{MatchLabels: w.get().Spec.Selector.MatchLabels}}}
 	w.must(w.user.Create(w.t.Context(), budget))
-	budget.Status = policyv1.PodDisruptionBudgetStatus{ObservedGeneration: budget.Generation, DesiredHealthy: 3, CurrentHealthy: 3, ExpectedPods: 3}
-	w.must(w.user.Status().Update(w.t.Context(), budget))
+	w.poll("the budget to be counted", func(ctx context.Context) string {
+		if err := w.user.Get(ctx, client.ObjectKeyFromObject(budget), budget); err != nil {
+			return err.Error()
+		}
+		if budget.Status.ObservedGeneration < budget.Generation || budget.Status.CurrentHealthy < 2 {
+			return fmt.Sprintf("%+v", budget.Status)
+		}
+		return ""
+	})
 	before := w.pods()
 	late := metav1.NewTime(time.Now().Add(time.Second).Truncate(time.Second))
 	w.edit(func(ro *v1alpha1.Rollout) { ro.Spec.RestartAt = &late })

@@ -192,6 +192,13 @@ func TestBrokenTransport(t *testing.T) {
 						cfg.Wrap(b.wrap)
 					}))
 				}
+				// Informers wait up to 30 s between tries when watches expire again and again: trouble ends in time for that.
+				trouble := time.AfterFunc(time.Minute, func() {
+					for _, b := range breakers {
+						b.heal()
+					}
+				})
+				defer trouble.Stop()
 				is := func(what string, holds func(*v1alpha1.Rollout) bool) {
 					t.Helper()
 					w.playUntil(what, []string{app}, holds)
