@@ -44,9 +44,9 @@ func Resolve(templates []v1alpha1.AnalysisTemplate, ref v1alpha1.AnalysisReferen
 func choose(templates []v1alpha1.AnalysisTemplate, ref v1alpha1.AnalysisReference) ([]v1alpha1.AnalysisTemplate, error) {
 	chosen := make([]v1alpha1.AnalysisTemplate, 0, len(ref.Templates))
 	for _, r := range ref.Templates {
-		i := slices.IndexFunc(templates, func(t v1alpha1.AnalysisTemplate) bool { return t.Name == r.Name })
+		i := slices.IndexFunc(templates, func(t v1alpha1.AnalysisTemplate) bool { return t.Name == r.Name && t.TemplateKind() == r.Kind.Or() })
 		if i < 0 {
-			return nil, fmt.Errorf("AnalysisTemplate %q does not exist", r.Name)
+			return nil, fmt.Errorf("%s %q does not exist", r.Kind.Or(), r.Name)
 		}
 		chosen = append(chosen, templates[i])
 	}
@@ -54,14 +54,14 @@ func choose(templates []v1alpha1.AnalysisTemplate, ref v1alpha1.AnalysisReferenc
 }
 
 func mergeMetrics(templates []v1alpha1.AnalysisTemplate) ([]v1alpha1.Metric, error) {
-	owner := map[string]string{}
+	owner := map[string]string{} // metric → template
 	var metrics []v1alpha1.Metric
 	for _, t := range templates {
 		for _, m := range t.Spec.Metrics {
 			if other, taken := owner[m.Name]; taken {
-				return nil, fmt.Errorf("metric %q is in AnalysisTemplate %q and in AnalysisTemplate %q: a metric name may occur once", m.Name, other, t.Name)
+				return nil, fmt.Errorf("metric %q is in %s and in %s: a metric name may occur once", m.Name, other, called(t))
 			}
-			owner[m.Name] = t.Name
+			owner[m.Name] = called(t)
 			if err := checkQuery(t, m); err != nil {
 				return nil, err
 			}
@@ -76,13 +76,13 @@ func checkQuery(t v1alpha1.AnalysisTemplate, m v1alpha1.Metric) error {
 	for _, text := range texts(m) {
 		names, err := placeholders(text)
 		if err != nil {
-			return fmt.Errorf("AnalysisTemplate %q, metric %q: %w", t.Name, m.Name, err)
+			return fmt.Errorf("%s, metric %q: %w", called(t), m.Name, err)
 		}
 		for _, name := range names {
 			if arg, isArg := strings.CutPrefix(name, argsPrefix); isArg && declares(t, arg) || isBuiltIn(name) {
 				continue
 			}
-			return fmt.Errorf("AnalysisTemplate %q, metric %q: %w", t.Name, m.Name, unknownPlaceholder(name, argNames(t.Spec.Args)))
+			return fmt.Errorf("%s, metric %q: %w", called(t), m.Name, unknownPlaceholder(name, argNames(t.Spec.Args)))
 		}
 	}
 	return nil
@@ -137,15 +137,20 @@ func addDefaults(values map[string]string, templates []v1alpha1.AnalysisTemplate
 			switch {
 			case known && !isDefault: // given
 			case a.Value == nil:
-				return fmt.Errorf("AnalysisTemplate %q needs a value for its argument %q", t.Name, a.Name)
+				return fmt.Errorf("%s needs a value for its argument %q", called(t), a.Name)
 			case known && value != *a.Value:
-				return fmt.Errorf("AnalysisTemplate %q and AnalysisTemplate %q have different defaults for argument %q: give it a value", from, t.Name, a.Name)
+				return fmt.Errorf("%s and %s have different defaults for argument %q: give it a value", from, called(t), a.Name)
 			default:
-				values[a.Name], source[a.Name] = *a.Value, t.Name
+				values[a.Name], source[a.Name] = *a.Value, called(t)
 			}
 		}
 	}
 	return nil
+}
+
+// called names a template for people.
+func called(t v1alpha1.AnalysisTemplate) string {
+	return fmt.Sprintf("%s %q", t.TemplateKind(), t.Name)
 }
 
 func declares(t v1alpha1.AnalysisTemplate, arg string) bool {
@@ -163,7 +168,7 @@ func argNames(args []v1alpha1.Argument) []string {
 func templateNames(templates []v1alpha1.AnalysisTemplate) string {
 	names := make([]string, 0, len(templates))
 	for _, t := range templates {
-		names = append(names, fmt.Sprintf("AnalysisTemplate %q", t.Name))
+		names = append(names, called(t))
 	}
 	return strings.Join(names, ", ")
 }

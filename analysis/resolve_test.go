@@ -30,7 +30,7 @@ func template(name string, args []v1alpha1.Argument, metrics ...v1alpha1.Metric)
 func reference(args []v1alpha1.Argument, names ...string) v1alpha1.AnalysisReference {
 	ref := v1alpha1.AnalysisReference{Args: args}
 	for _, n := range names {
-		ref.Templates = append(ref.Templates, v1alpha1.LocalReference{Name: n})
+		ref.Templates = append(ref.Templates, v1alpha1.TemplateReference{Name: n})
 	}
 	return ref
 }
@@ -146,5 +146,23 @@ func TestResolveBoundsARun(t *testing.T) {
 	}
 	if _, _, err := Resolve(all, reference(nil, names...)); err == nil || !strings.Contains(err.Error(), "at most 64") {
 		t.Errorf("80 metrics: %v", err)
+	}
+}
+
+// TestResolveTellsKindsApart: an AnalysisTemplate and a ClusterAnalysisTemplate may have the same name.
+func TestResolveTellsKindsApart(t *testing.T) {
+	own := template("golden", nil, metric("own", "o"))
+	shared := (&v1alpha1.ClusterAnalysisTemplate{ObjectMeta: own.ObjectMeta, Spec: v1alpha1.AnalysisTemplateSpec{Metrics: []v1alpha1.Metric{metric("shared", "s")}}}).AsTemplate()
+	ref := v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Kind: v1alpha1.KindClusterAnalysisTemplate, Name: "golden"}, {Name: "golden"}}}
+	metrics, _, err := Resolve([]v1alpha1.AnalysisTemplate{own, shared}, ref)
+	if err != nil || len(metrics) != 2 || metrics[0].Name != "shared" || metrics[1].Name != "own" {
+		t.Errorf("got %+v, %v: want shared, own", metrics, err)
+	}
+	if _, _, err = Resolve([]v1alpha1.AnalysisTemplate{own}, ref); err == nil || !strings.Contains(err.Error(), `ClusterAnalysisTemplate "golden" does not exist`) {
+		t.Errorf("one that is not there: %v", err)
+	}
+	shared.Spec.Metrics[0].Name = "own"
+	if _, _, err = Resolve([]v1alpha1.AnalysisTemplate{own, shared}, ref); err == nil || !strings.Contains(err.Error(), `is in ClusterAnalysisTemplate "golden" and in AnalysisTemplate "golden"`) {
+		t.Errorf("a metric of both: %v", err)
 	}
 }

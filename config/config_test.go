@@ -71,7 +71,11 @@ func TestDefaultIsAccepted(t *testing.T) {
 func TestSamplesAreAccepted(t *testing.T) {
 	env := testenv.New(t)
 	for _, o := range build(t, "samples") {
-		o.SetNamespace(env.Namespace)
+		if o.GetKind() == "ClusterAnalysisTemplate" {
+			t.Cleanup(func() { _ = env.Client.Delete(context.WithoutCancel(t.Context()), o) })
+		} else {
+			o.SetNamespace(env.Namespace)
+		}
 		if err := apply(t, env, o); err != nil {
 			t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), err)
 		}

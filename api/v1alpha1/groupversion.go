@@ -22,6 +22,7 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&Rollout{}, &RolloutList{},
 		&Decision{}, &DecisionList{},
 		&AnalysisTemplate{}, &AnalysisTemplateList{},
+		&ClusterAnalysisTemplate{}, &ClusterAnalysisTemplateList{},
 		&AnalysisRun{}, &AnalysisRunList{},
 		&Repository{}, &RepositoryList{},
 		&Sync{}, &SyncList{},

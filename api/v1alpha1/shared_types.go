@@ -34,13 +34,15 @@ type LocalReference struct {
 
 // AnalysisReference names the templates whose metrics are judged, and the values of their arguments.
 type AnalysisReference struct {
-	// templates are AnalysisTemplates of this namespace. Their metrics are judged together; a metric name may occur once.
+	// templates are AnalysisTemplates of this namespace, or ClusterAnalysisTemplates. Their metrics are judged together; a
+	// metric name may occur once.
 	// +required
 	// +listType=map
+	// +listMapKey=kind
 	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
-	Templates []LocalReference `json:"templates"`
+	Templates []TemplateReference `json:"templates"`
 	// args give values to the templates' arguments; an argument without a default must be given.
 	// +optional
 	// +listType=map

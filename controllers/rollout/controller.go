@@ -69,6 +69,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o Options) error {
 		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesService))).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesSlice))).
 		Watches(&v1alpha1.AnalysisTemplate{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesTemplate))).
+		Watches(&v1alpha1.ClusterAnalysisTemplate{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsThat(usesTemplate))).
 		Watches(&v1alpha1.Decision{}, handler.EnqueueRequestsFromMapFunc(rolloutOfDecision)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: o.MaxConcurrentReconciles,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](100*time.Millisecond, 15*time.Second)}).
@@ -195,6 +196,10 @@ func usesSlice(r *v1alpha1.Rollout, o client.Object) bool {
 }
 
 func usesTemplate(r *v1alpha1.Rollout, o client.Object) bool {
+	kind := v1alpha1.KindAnalysisTemplate
+	if _, shared := o.(*v1alpha1.ClusterAnalysisTemplate); shared {
+		kind = v1alpha1.KindClusterAnalysisTemplate
+	}
 	refs := references(r)
 	if shareAt(r) >= 0 {
 		refs = append(refs, withShare(r, 0))
@@ -204,7 +209,7 @@ func usesTemplate(r *v1alpha1.Rollout, o client.Object) bool {
 			continue
 		}
 		for _, t := range ref.Templates {
-			if t.Name == o.GetName() {
+			if t.Name == o.GetName() && t.Kind.Or() == kind {
 				return true
 			}
 		}

@@ -293,13 +293,12 @@ func (p *templateProblem) Error() string { return p.why }
 func (r *Reconciler) resolve(ctx context.Context, namespace string, ref v1alpha1.AnalysisReference) ([]v1alpha1.Metric, []v1alpha1.Argument, error) {
 	var templates []v1alpha1.AnalysisTemplate
 	for _, t := range ref.Templates {
-		var template v1alpha1.AnalysisTemplate
-		err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: t.Name}, &template)
+		template, err := r.template(ctx, namespace, t)
 		switch {
 		case apierrors.IsNotFound(err):
-			return nil, nil, &templateProblem{why: fmt.Sprintf("AnalysisTemplate %s does not exist", t.Name)}
+			return nil, nil, &templateProblem{why: fmt.Sprintf("%s does not exist", t)}
 		case err != nil:
-			return nil, nil, fmt.Errorf("reading AnalysisTemplate %s: %w", t.Name, err)
+			return nil, nil, fmt.Errorf("reading %s: %w", t, err)
 		}
 		templates = append(templates, template)
 	}
@@ -308,6 +307,19 @@ func (r *Reconciler) resolve(ctx context.Context, namespace string, ref v1alpha1
 		return nil, nil, &templateProblem{why: bounded(err.Error())}
 	}
 	return metrics, args, nil
+}
+
+// template reads what a reference names; a cluster's template in the form of a namespaced one.
+func (r *Reconciler) template(ctx context.Context, namespace string, ref v1alpha1.TemplateReference) (v1alpha1.AnalysisTemplate, error) {
+	if ref.Kind == v1alpha1.KindClusterAnalysisTemplate {
+		var shared v1alpha1.ClusterAnalysisTemplate
+		err := r.Client.Get(ctx, client.ObjectKey{Name: ref.Name}, &shared)
+		return shared.AsTemplate(), err
+	}
+	var template v1alpha1.AnalysisTemplate
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: ref.Name}, &template)
+	template.TypeMeta = metav1.TypeMeta{}
+	return template, err
 }
 
 func (r *Reconciler) gatherDecisions(ctx context.Context, ro *v1alpha1.Rollout, o *planner.Observed) error {

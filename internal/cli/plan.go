@@ -145,7 +145,7 @@ func readForPlan(sources []lint.Source) (rollouts []v1alpha1.Rollout, templates 
 			case "Rollout":
 				rollouts = append(rollouts, v1alpha1.Rollout{})
 				err = kyaml.Unmarshal(doc, &rollouts[len(rollouts)-1])
-			case "AnalysisTemplate":
+			case "AnalysisTemplate", "ClusterAnalysisTemplate":
 				templates = append(templates, v1alpha1.AnalysisTemplate{})
 				err = kyaml.Unmarshal(doc, &templates[len(templates)-1])
 			}
@@ -206,7 +206,7 @@ func errorsMetric(r *v1alpha1.Rollout, templates []v1alpha1.AnalysisTemplate) (c
 		for _, ref := range r.Spec.Analysis.Templates {
 			for _, t := range templates {
 				for _, m := range t.Spec.Metrics {
-					if t.Name != ref.Name || m.Compare == nil || m.Compare.Errors == nil {
+					if t.Name != ref.Name || t.TemplateKind() != ref.Kind.Or() || m.Compare == nil || m.Compare.Errors == nil {
 						continue
 					}
 					if cfg, _, err := analysis.CompareConfig([]v1alpha1.Metric{m}); err == nil {

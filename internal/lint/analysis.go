@@ -9,7 +9,7 @@ import (
 
 // checkTemplate resolves each metric alone, with a value for every argument: what is left is wrong in the template.
 func checkTemplate(t typed[v1alpha1.AnalysisTemplate]) []Finding {
-	ref := v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: t.v.Name}}}
+	ref := v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Kind: t.v.TemplateKind(), Name: t.v.Name}}}
 	for _, a := range t.v.Spec.Args {
 		ref.Args = append(ref.Args, v1alpha1.Argument{Name: a.Name, Value: new("x")})
 	}
@@ -64,6 +64,17 @@ func variables(args []v1alpha1.Argument) analysis.Variables {
 	return analysis.Variables{Namespace: "namespace", Args: values, Canary: arm, Stable: arm}
 }
 
+// findTemplate looks for the template that a reference in a document names.
+func (b *bundle) findTemplate(doc *document, ref v1alpha1.TemplateReference) (typed[v1alpha1.AnalysisTemplate], bool) {
+	var kind []typed[v1alpha1.AnalysisTemplate]
+	for _, t := range b.templates {
+		if t.v.TemplateKind() == ref.Kind.Or() {
+			kind = append(kind, t)
+		}
+	}
+	return find(kind, doc, ref.Name)
+}
+
 // checkAnalysis checks that the templates exist, fit together, and that every query can be made.
 func (b *bundle) checkAnalysis(r typed[v1alpha1.Rollout], path string, ref *v1alpha1.AnalysisReference) []Finding {
 	if len(b.templates) == 0 {
@@ -72,9 +83,9 @@ func (b *bundle) checkAnalysis(r typed[v1alpha1.Rollout], path string, ref *v1al
 	var out []Finding
 	var templates []v1alpha1.AnalysisTemplate
 	for i, name := range ref.Templates {
-		t, ok := find(b.templates, r.document, name.Name)
+		t, ok := b.findTemplate(r.document, name)
 		if !ok {
-			out = append(out, r.errorf(fmt.Sprintf("%s.templates[%d].name", path, i), "add it, or correct the name", "AnalysisTemplate %q is not in these files", name.Name))
+			out = append(out, r.errorf(fmt.Sprintf("%s.templates[%d].name", path, i), "add it, or correct the name", "%s %q is not in these files", name.Kind.Or(), name.Name))
 			continue
 		}
 		if len(checkTemplate(t)) > 0 {

@@ -95,10 +95,11 @@ func TestFindings(t *testing.T) {
 		{"route", "backendRefs: [{name: shop,", "backendRefs: [{name: other,", "f.yaml:40: HTTPRoute/shop: spec.rules: no rule refers to Service shop, the stable Service of Rollout shop; add a backendRef to Service shop"},
 		{"canary in route", "[{name: shop, port: 80}]", "[{name: shop, port: 80}, {name: shop-canary, port: 80}]", "f.yaml:40: HTTPRoute/shop: spec.rules[0].backendRefs[1]: Git must say 100 % stable, but Service shop-canary has weight; set weight: 0, or take the reference out: Belay adds it while it needs it"},
 		{"template", "templates: [{name: golden}]", "templates: [{name: silver}]", `f.yaml:19: Rollout/shop: spec.analysis.templates[0].name: AnalysisTemplate "silver" is not in these files; add it, or correct the name`},
+		{"a cluster's template", "templates: [{name: golden}]", "templates: [{kind: ClusterAnalysisTemplate, name: golden}]", `f.yaml:19: Rollout/shop: spec.analysis.templates[0].name: ClusterAnalysisTemplate "golden" is not in these files; add it, or correct the name`},
 		{"argument", "\n    args: [{name: service, value: shop}]", "", `f.yaml:18: Rollout/shop: spec.analysis: AnalysisTemplate "golden" needs a value for its argument "service"`},
 		{"repository", "main}, write: {}", "main}", `f.yaml:21: Rollout/shop: spec.onFailure.revert.repository: Repository "fleet" may not be written to, so nothing can be reverted; set spec.write in Repository fleet, or take revert out`},
 		{"unknown field", "  traffic:", "  traffik: 1\n  traffic:", "f.yaml:10: Rollout/shop: spec.traffik: this field is not known; did you mean traffic?"},
-		{"unknown kind", "kind: Repository", "kind: Repositry", "f.yaml:43: Repositry/fleet: kind: belay.dev/v1alpha1 has no kind Repositry; known are: belay.dev/v1alpha1 AnalysisRun, belay.dev/v1alpha1 AnalysisTemplate, belay.dev/v1alpha1 Decision, belay.dev/v1alpha1 Repository, belay.dev/v1alpha1 Rollout, belay.dev/v1alpha1 Sync"},
+		{"unknown kind", "kind: Repository", "kind: Repositry", "f.yaml:43: Repositry/fleet: kind: belay.dev/v1alpha1 has no kind Repositry; known are: belay.dev/v1alpha1 AnalysisRun, belay.dev/v1alpha1 AnalysisTemplate, belay.dev/v1alpha1 ClusterAnalysisTemplate, belay.dev/v1alpha1 Decision, belay.dev/v1alpha1 Repository, belay.dev/v1alpha1 Rollout, belay.dev/v1alpha1 Sync"},
 		{"key twice", "  onFailure:", "  paused: true\n  paused: false\n  onFailure:", "f.yaml:22: spec.paused: the key was given before, in line 21; keep one of the two"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -147,4 +148,17 @@ func FuzzParse(f *testing.F) {
 		docs, findings := parse(Source{Name: "f", Content: []byte(text)})
 		_ = fmt.Sprint(len(docs), findings)
 	})
+}
+
+// TestClusterAnalysisTemplate: one of the cluster serves Rollouts of every namespace, and is checked like any other.
+func TestClusterAnalysisTemplate(t *testing.T) {
+	shared := strings.NewReplacer("kind: AnalysisTemplate\n", "kind: ClusterAnalysisTemplate\n", "metadata: {name: shop}\nspec:\n  selector", "metadata: {name: shop, namespace: team-a}\nspec:\n  selector",
+		"templates: [{name: golden}]", "templates: [{kind: ClusterAnalysisTemplate, name: golden}]").Replace(rolloutFile)
+	if got := lintText(t, shared); len(got) > 0 {
+		t.Errorf("files that are right: %q", got)
+	}
+	got := lintText(t, strings.Replace(shared, `{{args.service}}`, `{{args.nobody}}`, 1))
+	if len(got) != 1 || !strings.Contains(got[0], `ClusterAnalysisTemplate/golden: spec.metrics[0].threshold.prometheus.query`) {
+		t.Errorf("a query with an argument that is not declared: %q", got)
+	}
 }

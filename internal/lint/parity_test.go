@@ -33,11 +33,12 @@ spec:
   strategy: {canary: {steps: [{name: one, weight: 10, replicas: 1}, {name: two, weight: 50}]}}
   onFailure: {revert: {repository: r, path: apps/a}}
 `,
-	"Decision":         `spec: {subject: {kind: Rollout, name: a}, action: Promote, attempt: 1, step: 0, actor: me}`,
-	"AnalysisTemplate": `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
-	"AnalysisRun":      `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
-	"Repository":       `spec: {url: "https://git/x.git", ref: {branch: main}}`,
-	"Sync":             `spec: {repository: r, path: apps, serviceAccountName: sa}`,
+	"Decision":                `spec: {subject: {kind: Rollout, name: a}, action: Promote, attempt: 1, step: 0, actor: me}`,
+	"AnalysisTemplate":        `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
+	"ClusterAnalysisTemplate": `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
+	"AnalysisRun":             `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
+	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}}`,
+	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa}`,
 }
 
 // row is an object that both the API server and lint refuse, at field. With update, patch is applied to an existing one.
@@ -166,12 +167,20 @@ func rows() []row {
 		{kind: "Sync", name: "interval", patch: `{spec: {interval: 1s}}`, field: "spec.interval", rule: "interval must be at least 5s"},
 		{kind: "Sync", name: "no account", patch: `{spec: {serviceAccountName: null}}`, field: "spec.serviceAccountName"},
 	}
-	return append(append(out, metricRows("AnalysisTemplate")...), metricRows("AnalysisRun")...)
+	return slices.Concat(out, metricRows("AnalysisTemplate"), metricRows("ClusterAnalysisTemplate"), metricRows("AnalysisRun"))
+}
+
+// place is the name of a valid object, and its namespace where its kind has one.
+func place(kind, namespace string) string {
+	if kind == "ClusterAnalysisTemplate" {
+		return "ok-" + namespace
+	}
+	return "ok, namespace: " + namespace
 }
 
 func object(t *testing.T, kind, namespace string) map[string]any {
 	t.Helper()
-	text := fmt.Sprintf("apiVersion: belay.dev/v1alpha1\nkind: %s\nmetadata: {name: ok, namespace: %s}\n%s", kind, namespace, valid[kind])
+	text := fmt.Sprintf("apiVersion: belay.dev/v1alpha1\nkind: %s\nmetadata: {name: %s}\n%s", kind, place(kind, namespace), valid[kind])
 	raw, err := yaml.YAMLToJSON([]byte(text))
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,8 @@ import (
 
 // bundle is everything in the files, by kind, for rules over several objects.
 type bundle struct {
-	rollouts     []typed[v1alpha1.Rollout]
+	rollouts []typed[v1alpha1.Rollout]
+	// templates are AnalysisTemplates and ClusterAnalysisTemplates.
 	templates    []typed[v1alpha1.AnalysisTemplate]
 	runs         []typed[v1alpha1.AnalysisRun]
 	repositories []typed[v1alpha1.Repository]
@@ -100,7 +101,7 @@ func (b *bundle) add(doc *document) error {
 	switch {
 	case doc.is(v1alpha1.Group, "Rollout"):
 		return collect(&b.rollouts, doc)
-	case doc.is(v1alpha1.Group, "AnalysisTemplate"):
+	case doc.is(v1alpha1.Group, "AnalysisTemplate"), doc.is(v1alpha1.Group, "ClusterAnalysisTemplate"):
 		return collect(&b.templates, doc)
 	case doc.is(v1alpha1.Group, "AnalysisRun"):
 		return collect(&b.runs, doc)

@@ -117,7 +117,7 @@ func newRollout() *v1alpha1.Rollout {
 		Template: podTemplate("v1"), ProgressDeadline: "10m", RevisionHistoryLimit: ptr.To[int32](5),
 		Traffic:   v1alpha1.Traffic{StableService: app, Settle: "1s", TotalWeight: 100, Routes: []v1alpha1.RouteReference{{Kind: "HTTPRoute", Name: app}}},
 		Strategy:  v1alpha1.Strategy{Canary: &v1alpha1.CanaryStrategy{Steps: []v1alpha1.Step{step("half", 50, "5s"), step("all", 100, "1s")}, ScaleDownDelay: "1s"}},
-		Analysis:  &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "golden"}}},
+		Analysis:  &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "golden"}}},
 		OnFailure: v1alpha1.OnFailure{Action: v1alpha1.FailureRollback, Revert: &v1alpha1.Revert{Repository: "fleet", Path: "apps/app"}}}}
 }
 

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -152,6 +153,27 @@ func TestMissingObjectsAreNamedAndHeal(t *testing.T) {
 				t.Errorf("condition %s: %+v", c.kind, cond)
 			}
 		})
+	}
+}
+
+// TestClusterAnalysisTemplate: a template of the cluster is waited for, and its metrics become those of the run.
+func TestClusterAnalysisTemplate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).started()
+	shared := &v1alpha1.ClusterAnalysisTemplate{ObjectMeta: metav1.ObjectMeta{Name: "shared-" + w.ns}, Spec: w.template().Spec}
+	shared.Spec.Metrics[0].Name = "shared"
+	w.edit(func(ro *v1alpha1.Rollout) {
+		ro.Spec.Analysis.Templates = []v1alpha1.TemplateReference{{Kind: v1alpha1.KindClusterAnalysisTemplate, Name: shared.Name}}
+	})
+	w.deploy("v2")
+	contains(t, "blockedBy", w.rest().Status.BlockedBy, "ClusterAnalysisTemplate "+shared.Name+" does not exist")
+	w.must(w.user.Create(t.Context(), shared))
+	t.Cleanup(func() { _ = w.user.Delete(context.WithoutCancel(t.Context()), shared) })
+	w.until("promoted", func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempts == 2 && ro.Status.Attempt == nil })
+	var runs v1alpha1.AnalysisRunList
+	w.must(w.user.List(t.Context(), &runs, client.InNamespace(w.ns)))
+	if len(runs.Items) == 0 || runs.Items[len(runs.Items)-1].Spec.Metrics[0].Name != "shared" {
+		t.Errorf("runs: %+v", runs.Items)
 	}
 }
 

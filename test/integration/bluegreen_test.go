@@ -13,7 +13,7 @@ import (
 func previewed(ro *v1alpha1.Rollout) {
 	one := intstr.FromInt32(1)
 	ro.Spec.Strategy = v1alpha1.Strategy{BlueGreen: &v1alpha1.BlueGreenStrategy{PreviewReplicas: &one, Hold: "1s", Bake: "2s", ScaleDownDelay: "1s",
-		Approval: v1alpha1.ApprovalRequired, PrePromotion: &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "golden"}}}}}
+		Approval: v1alpha1.ApprovalRequired, PrePromotion: &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "golden"}}}}}
 }
 
 func awaitsApproval(ro *v1alpha1.Rollout) bool {

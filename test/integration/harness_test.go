@@ -194,7 +194,7 @@ func (w *world) rollout(change ...func(*v1alpha1.Rollout)) *v1alpha1.Rollout {
 			Template: podTemplate("v1"), ProgressDeadline: "60s",
 			Traffic:   v1alpha1.Traffic{StableService: app, Settle: "1s", Routes: []v1alpha1.RouteReference{{Kind: "HTTPRoute", Name: app}}},
 			Strategy:  v1alpha1.Strategy{Canary: &v1alpha1.CanaryStrategy{Steps: []v1alpha1.Step{step("half", 50), step("all", 100)}, Bake: "0s", ScaleDownDelay: "1s"}},
-			Analysis:  &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "golden"}}},
+			Analysis:  &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "golden"}}},
 			OnFailure: v1alpha1.OnFailure{Revert: &v1alpha1.Revert{Repository: "fleet", Path: "apps/app"}}}}
 	for _, c := range change {
 		c(ro)

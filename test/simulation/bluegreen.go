@@ -17,7 +17,7 @@ func (c Config) choose(i int) Config {
 		return c
 	}
 	one := intstr.FromInt32(1)
-	checks := &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "checks"}}}
+	checks := &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "checks"}}}
 	c.BlueGreen = []*v1alpha1.BlueGreenStrategy{
 		{Hold: "20s"},
 		{PrePromotion: checks, PreviewReplicas: &one},

@@ -12,7 +12,7 @@ import (
 func gated() *v1alpha1.BlueGreenStrategy {
 	one := intstr.FromInt32(1)
 	return &v1alpha1.BlueGreenStrategy{PreviewReplicas: &one, Hold: "30s", Approval: v1alpha1.ApprovalRequired,
-		PrePromotion: &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "checks"}}}}
+		PrePromotion: &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "checks"}}}}
 }
 
 func blueGreen(t *testing.T, s *story) {

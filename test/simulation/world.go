@@ -190,7 +190,7 @@ func Bare(cfg Config) *World {
 		Traffic:  v1alpha1.Traffic{StableService: stableService, TotalWeight: 100, Settle: "10s"},
 		Strategy: cfg.strategy()}
 	if cfg.Analysis {
-		r.Spec.Analysis = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "golden"}}}
+		r.Spec.Analysis = &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "golden"}}}
 	}
 	if cfg.Pause {
 		r.Spec.OnFailure.Action = v1alpha1.FailurePause
@@ -311,7 +311,7 @@ const stepSetCount = 8
 // stepSets are the step lists that worlds choose from.
 func stepSets(i int) []v1alpha1.Step {
 	one := intstr.FromInt32(1)
-	checks := &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "checks"}}}
+	checks := &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "checks"}}}
 	switch i {
 	case 0:
 		return []v1alpha1.Step{weighted(20, v1alpha1.Step{}), weighted(50, v1alpha1.Step{Hold: "30s"}), weighted(100, v1alpha1.Step{})}

@@ -33,7 +33,7 @@ func previewed(change func(*v1alpha1.BlueGreenStrategy)) Observed {
 func TestPreviewGates(t *testing.T) {
 	const preview, moves = "Stepping 0 at 0", "Stepping 1 at 100"
 	checks := func(b *v1alpha1.BlueGreenStrategy) {
-		b.PrePromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "t"}}}
+		b.PrePromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "t"}}}
 	}
 	approval := func(b *v1alpha1.BlueGreenStrategy) { b.Approval = v1alpha1.ApprovalRequired }
 	ran := func(verdict v1alpha1.RunVerdict, passed *metav1.Time) func(*Observed) {
@@ -98,7 +98,7 @@ func TestPreviewGates(t *testing.T) {
 func TestPreviewIsChecked(t *testing.T) {
 	for confirmed, want := range map[bool]bool{true: true, false: false} {
 		o := previewed(func(b *v1alpha1.BlueGreenStrategy) {
-			b.PrePromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "t"}}}
+			b.PrePromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "t"}}}
 		})
 		if !confirmed {
 			o.attempt().AcceptedAt, o.attempt().ConfirmedAt = nil, nil
@@ -113,7 +113,7 @@ func TestPreviewIsChecked(t *testing.T) {
 // Regression: the step waited for it without end.
 func TestChecksOfAnEarlierVisit(t *testing.T) {
 	o := previewed(func(b *v1alpha1.BlueGreenStrategy) {
-		b.PrePromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "t"}}}
+		b.PrePromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "t"}}}
 	})
 	run := o.analysed(v1alpha1.VerdictPass, ptr(at(-time.Hour)))
 	o.Rollout.Spec.Analysis, o.Runs = nil, map[string]*v1alpha1.AnalysisRun{"shop-2-s0": run}
@@ -208,7 +208,7 @@ func TestPostPromotion(t *testing.T) {
 		{"goes on without", "10s", v1alpha1.InconclusiveProceed, nil, "Switching", ""},
 	} {
 		o := previewed(func(b *v1alpha1.BlueGreenStrategy) {
-			b.PostPromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "t"}}}
+			b.PostPromotion = &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "t"}}}
 			b.MaxHold, b.OnInconclusive = v1alpha1.Duration(test.maxHold), test.action
 		})
 		a := o.attempt()

@@ -12,7 +12,7 @@ import (
 func shared() Observed {
 	o := observed(stepping)
 	o.Rollout.Spec.Traffic.Confirm = []v1alpha1.Confirmation{{ControllerName: "example.com/g", Level: v1alpha1.ConfirmShare,
-		Share: &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "share"}}}}}
+		Share: &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "share"}}}}}
 	o.Routes[0].Gateways = []Gateway{{Name: "Gateway n/gw", Controller: "example.com/g"}}
 	o.Rollout.Spec.Strategy.Canary.Steps[1].Hold = "10m"
 	a := o.attempt()

@@ -133,7 +133,7 @@ func (o *Observed) attempt() *v1alpha1.Attempt { return o.Rollout.Status.Attempt
 
 // analysed gives the attempt a background run with one metric that decides and one dry run.
 func (o *Observed) analysed(verdict v1alpha1.RunVerdict, passed *metav1.Time) *v1alpha1.AnalysisRun {
-	o.Rollout.Spec.Analysis = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "t"}}}
+	o.Rollout.Spec.Analysis = &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "t"}}}
 	run := &v1alpha1.AnalysisRun{Spec: v1alpha1.AnalysisRunSpec{State: v1alpha1.RunRunning, Metrics: []v1alpha1.Metric{{Name: "errors"}, {Name: "dry", Mode: v1alpha1.MetricDryRun}}}}
 	run.Status = v1alpha1.AnalysisRunStatus{Verdict: verdict, Metrics: []v1alpha1.MetricStatus{{Name: "errors", Verdict: verdict, LastPassedAt: passed},
 		{Name: "dry", Mode: v1alpha1.MetricDryRun, Verdict: v1alpha1.VerdictFail}}}

@@ -45,7 +45,7 @@ func TestMirrorIsExposedAsAWeightIs(t *testing.T) {
 	// With evidence asked for, a mirror is an exposure that owes it.
 	o = mirroring(true)
 	o.Rollout.Spec.Strategy.Canary.Steps[1].Hold = ""
-	o.Rollout.Spec.Analysis = &v1alpha1.AnalysisReference{Templates: []v1alpha1.LocalReference{{Name: "t"}}}
+	o.Rollout.Spec.Analysis = &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "t"}}}
 	o.attempt().AcceptedAt, o.attempt().ConfirmedAt, o.attempt().CarriedAt = ptr(at(-60e9)), ptr(at(-60e9)), ptr(at(-60e9))
 	if p = Make(o); !strings.Contains(p.Status.BlockedBy, "AnalysisRun shop-2 has not started") {
 		t.Errorf("blocked by %q", p.Status.BlockedBy)
