@@ -39,6 +39,7 @@ type Source struct {
 	allowFile bool
 	slots     chan struct{}
 	kept      cache
+	past      histories
 }
 
 // NewSource returns a Source that reads Secrets through reader, which must not cache them. allowFile lets file:// URLs
@@ -157,12 +158,7 @@ func (s *Source) Fetch(ctx context.Context, remote git.Remote, depth int, timeou
 
 // Checkout returns the files of a commit of the branch; one download serves all callers.
 func (s *Source) Checkout(ctx context.Context, repo *v1alpha1.Repository, commit string) (git.Tree, error) {
-	secret := ""
-	if repo.Spec.SecretRef != nil {
-		secret = repo.Namespace + "/" + repo.Spec.SecretRef.Name
-	}
-	branch := branchKey{url: repo.Spec.URL, branch: repo.Spec.Ref.Branch, secret: secret}
-	slot := s.kept.slot(branch)
+	slot := s.kept.slot(keyOf(repo))
 	slot.mu.Lock()
 	defer slot.mu.Unlock()
 	if slot.commit == commit && slot.tree != nil {
@@ -223,6 +219,14 @@ func (s *Source) Authors(ctx context.Context, repo *v1alpha1.Repository, from, t
 
 // branchKey says what a checkout is of, and with whose eyes.
 type branchKey struct{ url, branch, secret string }
+
+func keyOf(repo *v1alpha1.Repository) branchKey {
+	key := branchKey{url: repo.Spec.URL, branch: repo.Spec.Ref.Branch}
+	if repo.Spec.SecretRef != nil {
+		key.secret = repo.Namespace + "/" + repo.Spec.SecretRef.Name
+	}
+	return key
+}
 
 // slot holds the newest checkout of a branch.
 type slot struct {

@@ -86,6 +86,9 @@ func (r *Repo) commit(sha string) (*object.Commit, error) {
 	return stored, nil
 }
 
+// Cut says that the parents of a commit were left out of the fetch.
+func (r *Repo) Cut(sha string) bool { return r.shallow[plumbing.NewHash(sha)] }
+
 // Log follows first parents from a commit, newest first, at most max of them.
 // truncated says that there is more history than was returned: the fetch was
 // shallow, or max was reached.
