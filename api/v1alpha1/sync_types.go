@@ -57,6 +57,12 @@ type SyncSpec struct {
 	// +kubebuilder:default=Disabled
 	// +kubebuilder:validation:Enum=Enabled;Disabled
 	Prune Prune `json:"prune,omitempty"`
+	// checks are made of the whole bundle before anything is applied, beside the API server's own dry run of each object.
+	// +optional
+	Checks SyncChecks `json:"checks,omitempty"`
+	// images says what is asked of the images of pods.
+	// +optional
+	Images SyncImages `json:"images,omitempty"`
 	// suspend true stops all writes of this Sync. Default false.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -99,6 +105,13 @@ type SyncStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=2000
 	Inventory []InventoryEntry `json:"inventory,omitempty"`
+	// warnings of the last time the objects were looked at: what the API server warned of, checks whose mode is Warn, and
+	// "PolicyUnknown: …" for what could not be asked. They hold nothing up.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=512
+	Warnings []string `json:"warnings,omitempty"`
 	// reconciled is the value of the belay.dev/reconcile annotation that was last acted on.
 	// +optional
 	Reconciled string `json:"reconciled,omitempty"`

@@ -67,6 +67,10 @@ type Item struct {
 	Dry *unstructured.Unstructured
 	// Fault is why the object could not be tried.
 	Fault *Fault
+	// Unknown is why the API server could not say what it would make of the object, though nothing denies it; Dry is nil.
+	Unknown string
+	// Applied: this very bundle was applied before, so that an Unknown object needs a write only if fields have changed.
+	Applied bool
 }
 
 // Fault is why an object could not be tried.
@@ -76,6 +80,8 @@ type Fault struct {
 	Denied bool
 	// Missing: its kind or its namespace does not exist.
 	Missing bool
+	// Final: what the bundle brings before the object will not cure it.
+	Final bool
 }
 
 // prepare completes rendered objects: a namespace where they need one, the Sync's label, no foreign bookkeeping.

@@ -26,6 +26,8 @@ const (
 	maxAccounts = 512
 	// untyped is how the API server words, with status 500, that an object does not fit the schema of its kind.
 	untyped = "failed to create typed patch object"
+	// sideEffects is how the API server words that a webhook cannot be asked without being told.
+	sideEffects = "does not support dry run"
 	// establishTimeout is how long a new kind may take to be served.
 	establishTimeout = 10 * time.Second
 )
@@ -46,10 +48,12 @@ func (a *accounts) as(base *rest.Config, mapper meta.RESTMapper, account client.
 	}
 	config := rest.CopyConfig(base)
 	config.Impersonate = rest.ImpersonationConfig{UserName: user}
-	made, err := client.New(config, client.Options{Mapper: mapper})
+	config.WarningHandlerWithContext = collector{}
+	plain, err := client.New(config, client.Options{Mapper: mapper})
 	if err != nil {
 		return nil, fmt.Errorf("making a client for %s: %w", user, err)
 	}
+	made := client.WithFieldValidation(plain, metav1.FieldValidationStrict) // a field that is not known is never passed over
 	if a.clients == nil || len(a.clients) >= maxAccounts {
 		a.clients = map[string]client.Client{}
 	}
@@ -61,6 +65,8 @@ func (a *accounts) as(base *rest.Config, mapper meta.RESTMapper, account client.
 type tenant struct {
 	client client.Client
 	label  string
+	// account is the name of the account, for people.
+	account string
 }
 
 // examine reads the live object and asks the API server what applying would make of it.
@@ -73,6 +79,9 @@ func (t tenant) examine(ctx context.Context, item *Item) error {
 		item.Live = live
 		item.Desired = combine(item.Desired, live)
 		item.Dry, err = t.apply(ctx, item.Desired, client.DryRunAll)
+	}
+	if err != nil && strings.Contains(err.Error(), sideEffects) {
+		item.Unknown, err = cut(err.Error(), warningBytes), nil
 	}
 	if err != nil && (ctx.Err() != nil || apierrors.IsConflict(err)) {
 		return fmt.Errorf("trying %s: %w", name(item.Entry), err)

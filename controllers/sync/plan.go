@@ -35,6 +35,8 @@ type Plan struct {
 	Prune []v1alpha1.InventoryEntry
 	// Final is the inventory once all is done.
 	Final []v1alpha1.InventoryEntry
+	// Warnings hold nobody up.
+	Warnings []string
 }
 
 // MakePlan decides what to do about a bundle. It is pure; items hold what was observed.
@@ -94,17 +96,49 @@ func newsOf(items []*Item) news {
 
 // exempt says that the fault may be cured by what the bundle brings before the object.
 func (n news) exempt(item *Item) bool {
+	if item.Fault.Final {
+		return false
+	}
 	kind := schema.GroupKind{Group: item.Entry.Group, Kind: item.Entry.Kind}
 	return n.kinds[kind] || item.Fault.Missing && n.namespaces[item.Entry.Namespace]
 }
 
 // differs says that applying the object would change it, or whose its fields are.
 func differs(item *Item) bool {
+	if item.Unknown != "" && item.Live != nil && item.Applied {
+		return !within(item.Desired.Object, item.Live.Object)
+	}
 	if item.Live == nil || item.Dry == nil {
 		return true
 	}
 	return !equality.Semantic.DeepEqual(content(item.Live), content(item.Dry)) ||
 		!equality.Semantic.DeepEqual(owned(item.Live), owned(item.Dry))
+}
+
+// within says that live holds everything that desired says.
+func within(desired, live any) bool {
+	switch want := desired.(type) {
+	case map[string]any:
+		have, ok := live.(map[string]any)
+		for key, value := range want {
+			if !ok || !within(value, have[key]) {
+				return false
+			}
+		}
+		return ok || len(want) == 0
+	case []any:
+		have, ok := live.([]any)
+		if !ok || len(have) != len(want) {
+			return len(want) == 0 && live == nil
+		}
+		for i := range want {
+			if !within(want[i], have[i]) {
+				return false
+			}
+		}
+		return true
+	}
+	return equality.Semantic.DeepEqual(desired, live)
 }
 
 // content is an object without the API server's bookkeeping.

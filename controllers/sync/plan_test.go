@@ -200,3 +200,33 @@ func TestPrepare(t *testing.T) {
 		t.Errorf("two objects of one name: %v", err)
 	}
 }
+
+func TestG07_AFinalFaultIsNotCuredByTheBundle(t *testing.T) {
+	p := MakePlan(&v1alpha1.Sync{}, "c", []*Item{item(t, crd), faulty(item(t, widget), Fault{Message: "seven is taken", Denied: true, Final: true})})
+	if p.Refused == nil || p.Refused.reason != ReasonDenied || p.Inventory != nil {
+		t.Errorf("plan %s", story(p))
+	}
+}
+
+func TestWithin(t *testing.T) {
+	for name, test := range map[string]struct {
+		desired, live string
+		want          bool
+	}{
+		"more is there":   {"{a: 1, b: {c: x}}", "{a: 1, b: {c: x, d: y}, e: z}", true},
+		"other value":     {"{a: 1}", "{a: 2}", false},
+		"missing":         {"{a: {b: 1}}", "{a: {}}", false},
+		"items in order":  {"{a: [{x: 1}]}", "{a: [{x: 1, y: 2}]}", true},
+		"an item more":    {"{a: [1]}", "{a: [1, 2]}", false},
+		"empty list":      {"{a: []}", "{}", true},
+		"list to scalar":  {"{a: [1]}", "{a: 1}", false},
+		"map to scalar":   {"{a: {b: 1}}", "{a: 1}", false},
+		"empty map there": {"{a: {}}", "{}", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := within(object(t, test.desired).Object, object(t, test.live).Object); got != test.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

@@ -155,7 +155,8 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if err != nil {
 		return done, err
 	}
-	plan, err := r.examine(ctx, sync, cluster, observedBundle{commit: done.commit, objects: objects})
+	plan, err := r.examine(ctx, sync, cluster, observedBundle{commit: done.commit, digest: done.digest, objects: objects})
+	done.warnings = plan.Warnings
 	if err != nil {
 		return done, err
 	}
@@ -207,12 +208,13 @@ func (r *Reconciler) sinceCheck(sync *v1alpha1.Sync) time.Duration {
 func (r *Reconciler) tenantOf(sync *v1alpha1.Sync) (tenant, error) {
 	account := client.ObjectKey{Namespace: sync.Namespace, Name: sync.Spec.ServiceAccountName}
 	as, err := r.accounts.as(r.Config, r.Client.RESTMapper(), account)
-	return tenant{client: as, label: sync.Name}, err
+	return tenant{client: as, label: sync.Name, account: "ServiceAccount " + account.Name}, err
 }
 
 // observedBundle is a rendered folder and the commit it is of.
 type observedBundle struct {
 	commit  string
+	digest  string
 	objects []render.Object
 }
 
@@ -221,14 +223,26 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 	if err != nil {
 		return Plan{}, err
 	}
+	var told warnings
+	ctx = collecting(ctx, &told)
 	for _, item := range items {
 		if err := cluster.examine(ctx, item); err != nil {
 			return Plan{}, err
 		}
+		if item.Applied = bundle.digest == sync.Status.AppliedDigest; item.Unknown != "" {
+			told.add(fmt.Sprintf("PolicyUnknown: %s: %s", name(item.Entry), item.Unknown))
+		}
+	}
+	if err := r.checkOffline(ctx, cluster, items); err != nil {
+		return Plan{}, err
+	}
+	if err := r.checkWhole(ctx, sync, cluster, items, &told); err != nil {
+		return Plan{}, err
 	}
 	plan := MakePlan(sync, bundle.commit, items)
+	plan.Warnings = told.list()
 	if plan.Refused != nil {
-		return Plan{}, plan.Refused
+		return plan, plan.Refused
 	}
 	return plan, nil
 }

@@ -68,6 +68,8 @@ type result struct {
 	digest  string
 	applied []string
 	pruned  []string
+	// warnings of this round, once the objects were looked at.
+	warnings []string
 	// checked: the objects were compared with Git, so that this need not be done again before the interval is over.
 	checked bool
 }
@@ -92,6 +94,9 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 	if done.wrote() {
 		at := metav1.NewTime(r.now())
 		next.AppliedAt = &at
+	}
+	if done.warnings != nil || done.checked {
+		next.Warnings = done.warnings
 	}
 	why := reasonOf(err)
 	if err == nil {

@@ -45,6 +45,8 @@ type requests struct {
 	all []string
 	// before runs before a request is sent, outside the lock.
 	before func(*http.Request)
+	// answer stands in for the API server where it returns something.
+	answer func(*http.Request) *http.Response
 }
 
 func (q *requests) RoundTrip(next http.RoundTripper, request *http.Request) (*http.Response, error) {
@@ -58,6 +60,11 @@ func (q *requests) RoundTrip(next http.RoundTripper, request *http.Request) (*ht
 	}
 	q.all = append(q.all, what)
 	q.mu.Unlock()
+	if q.answer != nil {
+		if response := q.answer(request); response != nil {
+			return response, nil
+		}
+	}
 	return next.RoundTrip(request)
 }
 

@@ -167,7 +167,7 @@ func rows() []row {
 		{kind: "Sync", name: "interval", patch: `{spec: {interval: 1s}}`, field: "spec.interval", rule: "interval must be at least 5s"},
 		{kind: "Sync", name: "no account", patch: `{spec: {serviceAccountName: null}}`, field: "spec.serviceAccountName"},
 	}
-	return slices.Concat(out, metricRows("AnalysisTemplate"), metricRows("ClusterAnalysisTemplate"), metricRows("AnalysisRun"))
+	return slices.Concat(out, syncRows(), metricRows("AnalysisTemplate"), metricRows("ClusterAnalysisTemplate"), metricRows("AnalysisRun"))
 }
 
 // place is the name of a valid object, and its namespace where its kind has one.

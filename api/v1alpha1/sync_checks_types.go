@@ -1,0 +1,38 @@
+package v1alpha1
+
+// SyncChecks are made before anything is applied.
+type SyncChecks struct {
+	// references: every ConfigMap, Secret, ServiceAccount and PersistentVolumeClaim that a pod cannot start without must be
+	// in the bundle or in the cluster. Deny changes nothing where one is missing, Warn only says so, Off does not look. An
+	// object that makes others names them in the annotation belay.dev/provides ("Secret/tls, ConfigMap/ca"). What the
+	// ServiceAccount may not read is not known to be missing. Default Deny.
+	// +optional
+	// +kubebuilder:default=Deny
+	References CheckMode `json:"references,omitempty"`
+	// quota: what the bundle as a whole adds must fit into the ResourceQuotas of its namespaces, at the height of a
+	// rollout. Default Deny.
+	// +optional
+	// +kubebuilder:default=Deny
+	Quota CheckMode `json:"quota,omitempty"`
+}
+
+// CheckMode says what follows from a check that fails.
+//
+// +kubebuilder:validation:Enum=Deny;Warn;Off
+type CheckMode string
+
+// Values of CheckMode.
+const (
+	CheckDeny CheckMode = "Deny"
+	CheckWarn CheckMode = "Warn"
+	CheckOff  CheckMode = "Off"
+)
+
+// SyncImages says what is asked of the images of pods.
+type SyncImages struct {
+	// requireDigest Deny refuses a bundle with an image that is not named by digest (name@sha256:…): a tag can be moved
+	// after it was approved. Default Off.
+	// +optional
+	// +kubebuilder:default=Off
+	RequireDigest CheckMode `json:"requireDigest,omitempty"`
+}
