@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/belay-delivery/belay/analysis/presets"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
@@ -15,7 +16,8 @@ const (
 )
 
 // Resolve merges the metrics of the templates that ref names, in the order of ref, and gives their arguments values:
-// from ref, else the template's default. The result is what an AnalysisRun's spec takes; arguments are sorted by name.
+// from ref, else the template's default. Presets are filled in. The result is what an AnalysisRun's spec takes; arguments are
+// sorted by name.
 //
 // It is an error, and names the template, when a template is missing, two templates name the same metric, an argument
 // has no value, ref gives an argument that no template declares, two templates disagree on the default of an argument
@@ -62,6 +64,11 @@ func mergeMetrics(templates []v1alpha1.AnalysisTemplate) ([]v1alpha1.Metric, err
 				return nil, fmt.Errorf("metric %q is in %s and in %s: a metric name may occur once", m.Name, other, called(t))
 			}
 			owner[m.Name] = called(t)
+			filled, err := presets.Fill(m.Compare)
+			if err != nil {
+				return nil, fmt.Errorf("%s, metric %q: compare.preset: %w", called(t), m.Name, err)
+			}
+			m.Compare = filled
 			if err := checkQuery(t, m); err != nil {
 				return nil, err
 			}

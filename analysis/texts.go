@@ -3,6 +3,7 @@ package analysis
 import (
 	"fmt"
 
+	"github.com/belay-delivery/belay/analysis/presets"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
@@ -13,6 +14,7 @@ type text struct {
 	expression   bool // a regular expression
 }
 
+// texts of a metric whose preset was filled in.
 func texts(m v1alpha1.Metric) []text {
 	c := m.Compare
 	if c == nil {
@@ -34,6 +36,11 @@ func texts(m v1alpha1.Metric) []text {
 // Check says what of a metric cannot be asked, by the field: a placeholder without a value, or a selector or regular
 // expression that is none.
 func Check(m v1alpha1.Metric, vars Variables) (field string, err error) {
+	filled, err := presets.Fill(m.Compare)
+	if err != nil {
+		return "compare.preset", err
+	}
+	m.Compare = filled
 	for _, t := range texts(m) {
 		if t.expression {
 			_, err = ExpandRegexp(t.value, vars)

@@ -7,7 +7,20 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // that is no worse than the margins is halted with a probability of at most 1 %.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.errors) != has(self.latency)",message="exactly one of errors and latency must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.errors) || has(self.preset) || has(self.errors.total) && has(self.errors.bad)",message="errors needs total and bad, or compare.preset that fills them in"
+// +kubebuilder:validation:XValidation:rule="!has(self.latency) || has(self.preset) || has(self.latency.histogram)",message="latency needs histogram, or compare.preset that fills it in"
+// +kubebuilder:validation:XValidation:rule="!has(self.matchers) || has(self.preset)",message="matchers needs preset: they are added to its selectors"
 type Compare struct {
+	// preset fills in what is left out of total, bad, histogram and arms: the series of a well-known source of metrics. An
+	// empty object, such as errors: {}, leaves out all of them.
+	// +optional
+	// +kubebuilder:validation:Enum=http-server
+	Preset PresetName `json:"preset,omitempty"`
+	// matchers are added to the selectors that preset fills in, e.g. handler!="/healthz",method="POST".
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Matchers string `json:"matchers,omitempty"`
 	// errors compares the shares of bad requests.
 	// +optional
 	Errors *CompareErrors `json:"errors,omitempty"`
@@ -17,7 +30,8 @@ type Compare struct {
 	// prometheus is the server that has the series. Default: the manager's --prometheus-address.
 	// +optional
 	Prometheus *PrometheusServer `json:"prometheus,omitempty"`
-	// arms tell the series of the two revisions apart. Default: by the label pod, whose values are the names of pods.
+	// arms tell the series of the two revisions apart. Default: as preset says, else by the label pod, whose values are the
+	// names of pods.
 	// +optional
 	Arms *CompareArms `json:"arms,omitempty"`
 	// providerErrorLimit is how many provider errors in a row are borne before onProviderError applies. Default 4.
@@ -28,18 +42,29 @@ type Compare struct {
 	ProviderErrorLimit *int32 `json:"providerErrorLimit,omitempty"`
 }
 
+// PresetName is the name of a well-known source of metrics.
+type PresetName string
+
+// Values of PresetName.
+const (
+	// PresetHTTPServer is the application itself, by HTTP middleware: http_requests_total with the label code, and
+	// http_request_duration_seconds.
+	PresetHTTPServer PresetName = "http-server"
+)
+
 // CompareErrors names two counters. Selectors, not expressions: raw samples are asked for, never rate() or increase().
 type CompareErrors struct {
-	// total selects the counter of all requests, e.g. http_requests_total{service="{{args.service}}"}.
-	// +required
+	// total selects the counter of all requests, e.g. http_requests_total{service="{{args.service}}"}. Default: the preset's.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
-	Total string `json:"total"`
+	Total string `json:"total,omitempty"`
 	// bad selects the counter of the bad ones among them, e.g. http_requests_total{service="{{args.service}}",code=~"5.."}.
-	// +required
+	// Default: the preset's.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
-	Bad string `json:"bad"`
+	Bad string `json:"bad,omitempty"`
 	// margin that is borne. Default: ratio 1.3 and absolute 0.001.
 	// +optional
 	Margin *ErrorMargin `json:"margin,omitempty"`
@@ -70,11 +95,12 @@ type ErrorMargin struct {
 
 // CompareLatency names a histogram of durations in seconds, classic or native.
 type CompareLatency struct {
-	// histogram selects it, without a suffix, e.g. http_request_duration_seconds{service="{{args.service}}"}.
-	// +required
+	// histogram selects it, without a suffix, e.g. http_request_duration_seconds{service="{{args.service}}"}. Default: the
+	// preset's.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
-	Histogram string `json:"histogram"`
+	Histogram string `json:"histogram,omitempty"`
 	// margin that is borne. Default: ratio 1.15, on the scale of time.
 	// +optional
 	Margin *LatencyMargin `json:"margin,omitempty"`

@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +15,7 @@ import (
 	"github.com/belay-delivery/belay/analysis"
 	"github.com/belay-delivery/belay/analysis/compare"
 	"github.com/belay-delivery/belay/analysis/prometheus"
+	"github.com/belay-delivery/belay/analysis/reading"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
@@ -264,7 +261,7 @@ func (r *Reconciler) read(ctx context.Context, run *v1alpha1.AnalysisRun, c *com
 	if run.Spec.Arms == nil {
 		return analysis.ReasonBadQuery, errors.New("the run has no arms to compare: spec.arms is needed")
 	}
-	q, err := newReading(spec, i, vars, pods, c.started)
+	q, err := reading.New(spec, reading.Arms{Variables: vars, Pods: pods, Started: c.started}, i)
 	if err != nil {
 		return analysis.ReasonBadQuery, err
 	}
@@ -272,7 +269,7 @@ func (r *Reconciler) read(ctx context.Context, run *v1alpha1.AnalysisRun, c *com
 	if err != nil {
 		return reason, err
 	}
-	c.builder.Watch(q.pods...)
+	c.builder.Watch(q.Pods()...)
 	for {
 		from := c.upTo[i]
 		until := from.Add(maxSpan)
@@ -280,12 +277,12 @@ func (r *Reconciler) read(ctx context.Context, run *v1alpha1.AnalysisRun, c *com
 			until = now
 		}
 		sent := r.Clock.Now()
-		series, err := q.ask(ctx, sampler, until, until.Sub(from)+overlap)
+		series, err := q.Ask(ctx, sampler, until, until.Sub(from)+overlap)
 		queryDuration.Observe(r.Clock.Now().Sub(sent).Seconds())
 		if err != nil {
 			return reasonOf(err), err
 		}
-		if watch, ok := q.backends(series); ok {
+		if watch, ok := q.Backends(series); ok {
 			c.builder.Watch(watch...)
 		}
 		c.builder.Add(series)
@@ -319,160 +316,4 @@ func (r *Reconciler) sampler(ctx context.Context, namespace string, server *v1al
 		return nil, analysis.ReasonProviderError, errors.New("the provider cannot be asked for raw samples")
 	}
 	return sampler, "", nil
-}
-
-// reading is how the samples of one compare metric are asked for and told apart.
-type reading struct {
-	metric  int
-	latency bool
-	label   string
-	canary  *regexp.Regexp // nil: values are names of pods
-	queries []analysis.Selector
-	bad     func(map[string]string) bool // nil: the second query has the bad ones
-	pods    []compare.Pod
-	born    time.Time
-	arms    *regexp.Regexp
-}
-
-func newReading(spec *v1alpha1.Compare, metric int, vars analysis.Variables, pods []compare.Pod, started time.Time) (*reading, error) {
-	q := &reading{metric: metric, label: "pod", pods: pods, born: started}
-	values, err := q.tell(spec.Arms, vars)
-	if err != nil {
-		return nil, err
-	}
-	arm := analysis.Matcher{Label: q.label, Op: "=~", Value: values}
-	if l := spec.Latency; l != nil {
-		s, err := selector("latency.histogram", l.Histogram, vars)
-		if err != nil {
-			return nil, err
-		}
-		q.latency = true
-		either := analysis.Selector{Matchers: slices.Concat([]analysis.Matcher{{Label: "__name__", Op: "=~", Value: regexp.QuoteMeta(s.Name) + "(_bucket)?"}}, s.Matchers)}
-		q.queries = []analysis.Selector{either.With(arm)}
-		return q, nil
-	}
-	total, err := selector("errors.total", spec.Errors.Total, vars)
-	if err != nil {
-		return nil, err
-	}
-	bad, err := selector("errors.bad", spec.Errors.Bad, vars)
-	if err != nil {
-		return nil, err
-	}
-	q.queries = []analysis.Selector{total.With(arm)}
-	if more, part := bad.Beyond(total); part {
-		q.bad, err = analysis.Filter(more)
-		return q, err
-	}
-	q.queries = append(q.queries, bad.With(arm))
-	return q, nil
-}
-
-func selector(field, text string, vars analysis.Variables) (analysis.Selector, error) {
-	expanded, err := analysis.Expand(text, vars)
-	if err != nil {
-		return analysis.Selector{}, fmt.Errorf("compare.%s: %w", field, err)
-	}
-	s, err := analysis.ParseSelector(expanded)
-	if err != nil {
-		return s, fmt.Errorf("compare.%s: %w", field, err)
-	}
-	return s, nil
-}
-
-// tell finds out how the arms are told apart, and gives an expression for the values of both.
-func (q *reading) tell(arms *v1alpha1.CompareArms, vars analysis.Variables) (string, error) {
-	if arms != nil && arms.Label != "" {
-		q.label = arms.Label
-	}
-	if arms == nil || arms.Canary == "" {
-		names := make([]string, len(q.pods))
-		for i, p := range q.pods {
-			names[i] = regexp.QuoteMeta(p.Name)
-		}
-		if len(names) == 0 {
-			return "none^", nil
-		}
-		return strings.Join(names, "|"), nil
-	}
-	canary, err := analysis.ExpandRegexp(arms.Canary, vars)
-	if err != nil {
-		return "", fmt.Errorf("compare.arms.canary: %w", err)
-	}
-	stable, err := analysis.ExpandRegexp(arms.Stable, vars)
-	if err != nil {
-		return "", fmt.Errorf("compare.arms.stable: %w", err)
-	}
-	if q.canary, err = regexp.Compile("^(?s:" + canary + ")$"); err != nil {
-		return "", errors.New("compare.arms.canary is no regular expression")
-	}
-	if q.arms, err = regexp.Compile("^(?s:" + stable + ")$"); err != nil {
-		return "", errors.New("compare.arms.stable is no regular expression")
-	}
-	q.pods = nil
-	return "(?:" + canary + ")|(?:" + stable + ")", nil
-}
-
-// ask gives the series of both arms, ready for the builder.
-func (q *reading) ask(ctx context.Context, sampler prometheus.Sampler, until time.Time, span time.Duration) ([]compare.Series, error) {
-	var out []compare.Series
-	for i, selector := range q.queries {
-		samples, err := sampler.Samples(ctx, selector.String(), until, span)
-		if err != nil {
-			return nil, err
-		}
-		native := slices.ContainsFunc(samples, func(s prometheus.Samples) bool { return s.Labels["le"] != "" && !classic(s) })
-		for _, s := range samples {
-			if q.latency && (s.Labels["le"] == "" || native && classic(s)) { // a histogram that is kept both ways counts once
-				continue
-			}
-			one, err := q.series(s)
-			if err != nil {
-				return nil, err
-			}
-			if i == 1 {
-				one.Part = compare.Bad
-			}
-			out = append(out, one)
-			if i == 0 && q.bad != nil && q.bad(s.Labels) {
-				one.Part = compare.Bad
-				out = append(out, one)
-			}
-		}
-	}
-	return out, nil
-}
-
-func classic(s prometheus.Samples) bool { return strings.HasSuffix(s.Labels["__name__"], "_bucket") }
-
-func (q *reading) series(s prometheus.Samples) (compare.Series, error) {
-	out := compare.Series{Metric: q.metric, Pod: s.Labels[q.label], ID: analysis.Identity(s.Labels), Points: s.Points}
-	if q.canary == nil {
-		out.Source = s.Labels["job"] + "/" + s.Labels["instance"]
-	}
-	if !q.latency {
-		return out, nil
-	}
-	bound, err := strconv.ParseFloat(s.Labels["le"], 64)
-	if err != nil || math.IsNaN(bound) {
-		return out, fmt.Errorf("series of %s have no bucket bounds (label le): it is no histogram", s.Labels["__name__"])
-	}
-	out.Part, out.Bound = compare.Bucket, bound
-	return out, nil
-}
-
-// backends are what stands in the place of pods where arms are told apart by an expression.
-func (q *reading) backends(series []compare.Series) ([]compare.Pod, bool) {
-	if q.canary == nil {
-		return nil, false
-	}
-	var out []compare.Pod
-	for _, s := range series {
-		canary := q.canary.MatchString(s.Pod)
-		if canary == q.arms.MatchString(s.Pod) { // neither, or both: it tells nothing
-			continue
-		}
-		out = append(out, compare.Pod{Name: s.Pod, Canary: canary, Born: q.born})
-	}
-	return out, true
 }
