@@ -153,6 +153,12 @@ func (c *cluster) hasServiceAccount(ctx context.Context) error {
 	return err
 }
 
+// hasMetrics returns nil once the API server passes questions about what pods use on to the node.
+func (c *cluster) hasMetrics(ctx context.Context) error {
+	_, err := c.typed.Discovery().RESTClient().Get().AbsPath("/apis/metrics.k8s.io/v1beta1/nodes").DoRaw(ctx)
+	return err
+}
+
 // hasNode returns nil once a node is ready and takes pods.
 func (c *cluster) hasNode(ctx context.Context) error {
 	nodes, err := c.typed.CoreV1().Nodes().List(ctx, metav1.ListOptions{})

@@ -58,7 +58,7 @@ func (t *Testbed) start(ctx context.Context) error {
 func (t *Testbed) awaitAll(ctx context.Context, c *cluster) error {
 	checks := map[string]func(context.Context) error{"the default service account": c.hasServiceAccount}
 	if t.opts.has(Node) {
-		checks["the node"] = c.hasNode
+		checks["the node"], checks["the metrics API"] = c.hasNode, c.hasMetrics
 	}
 	if t.opts.has(Gateway) {
 		checks["the gateway"] = c.hasGateway
@@ -116,7 +116,8 @@ func (t *Testbed) startControlPlane(ctx context.Context) (*cluster, error) {
 	if err := LinkAssets(t.info.Assets, box); err != nil {
 		return nil, err
 	}
-	if err := t.spawn(ControlPlane, nil, box, "up", "--dir", dir, "--port", port(first), "--etcd-port", port(first+1)); err != nil {
+	if err := t.spawn(ControlPlane, nil, box, "up", "--dir", dir, "--port", port(first), "--etcd-port", port(first+1),
+		"--controller-manager-flag=--horizontal-pod-autoscaler-sync-period=2s"); err != nil { // 15 s by itself
 		return nil, err
 	}
 	var c *cluster
@@ -150,6 +151,10 @@ func LinkAssets(dir, kubebox string) error {
 }
 
 func (t *Testbed) startNode() error {
+	metrics, err := t.slot.Ports(1)
+	if err != nil {
+		return err
+	}
 	t.info.Images, t.info.PodCIDR = filepath.Join(t.opts.Dir, "images"), t.slot.Pods.String()
 	sample := filepath.Join(t.info.Images, "sample")
 	if err := os.MkdirAll(sample, 0o755); err != nil {
@@ -163,7 +168,7 @@ func (t *Testbed) startNode() error {
 		return fmt.Errorf("making the folder of pod logs: %w", err)
 	}
 	return t.spawn(Node, nil, t.opts.Program, "node", "--kubeconfig", t.info.Kubeconfig, "--name", "node-0",
-		"--pods", t.info.PodCIDR, "--images", t.info.Images, "--logs", logs)
+		"--pods", t.info.PodCIDR, "--images", t.info.Images, "--logs", logs, "--metrics", "127.0.0.1:"+port(metrics))
 }
 
 func (t *Testbed) startPrometheus() error {

@@ -64,6 +64,7 @@ func TestUp(t *testing.T) {
 	t.Run("traffic reaches the pods", func(t *testing.T) { checkTraffic(t, info) })
 	t.Run("Prometheus counts per pod", func(t *testing.T) { checkPrometheus(t, info) })
 	t.Run("bad pods show what is wrong", func(t *testing.T) { checkBadPods(t, info) })
+	t.Run("metrics of pods and the node", func(t *testing.T) { checkMetrics(t, info) })
 	t.Run("a restart loses no request", func(t *testing.T) { checkRestart(t, info) })
 
 	down = true
@@ -156,6 +157,27 @@ func checkBadPods(t *testing.T, info Info) {
 			return nil
 		})
 	}
+}
+
+// checkMetrics asks as a person does, and as an autoscaler.
+func checkMetrics(t *testing.T, info Info) {
+	eventually(t, "kubectl top pods", func(context.Context) error {
+		if got := kubectl(t, info, "top", "pods", "-l", "app=shop", "--no-headers"); strings.Count(got, "\n") != 2 || !strings.Contains(got, "Mi") {
+			return errors.New(got)
+		}
+		return nil
+	})
+	if got := kubectl(t, info, "top", "nodes", "--no-headers"); !strings.Contains(got, "node-0") {
+		t.Errorf("kubectl top nodes: %s", got)
+	}
+	kubectl(t, info, "autoscale", "deployment/shop", "--cpu=50%", "--min=2", "--max=4")
+	defer kubectl(t, info, "delete", "hpa/shop")
+	eventually(t, "a number for the autoscaler", func(context.Context) error {
+		if got := kubectl(t, info, "get", "hpa/shop", "-o", "jsonpath={.status}"); !strings.Contains(got, `"averageUtilization"`) {
+			return errors.New(got)
+		}
+		return nil
+	})
 }
 
 // checkRestart replaces all pods under load: their drain has to cover the time until the gateway knows.

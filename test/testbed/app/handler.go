@@ -39,6 +39,7 @@ func newHandler(s settings, started time.Time) http.Handler {
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		time.Sleep(s.latency)
+		burn(s.cpu)
 		code := http.StatusOK
 		if rand.Float64() < s.errorRate {
 			code = http.StatusInternalServerError

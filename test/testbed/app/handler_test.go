@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,16 @@ func TestHandlerCounts(t *testing.T) {
 	}
 }
 
+func TestBurnUsesProcessorTime(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := threadTime()
+	burn(20 * time.Millisecond)
+	if used := threadTime() - before; used < 20*time.Millisecond {
+		t.Errorf("used %s, want at least 20ms", used)
+	}
+}
+
 func TestReadSettings(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -56,7 +67,7 @@ func TestReadSettings(t *testing.T) {
 		ok   bool
 	}{
 		{"nothing set", nil, true},
-		{"all set", map[string]string{"ERROR_RATE": "0.05", "LATENCY_MS": "12", "CRASH": "0s", "READY_DELAY": "1s", "DRAIN": "0s"}, true},
+		{"all set", map[string]string{"ERROR_RATE": "0.05", "LATENCY_MS": "12", "CPU_MS": "0.5", "CRASH": "0s", "READY_DELAY": "1s", "DRAIN": "0s"}, true},
 		{"rate too high", map[string]string{"ERROR_RATE": "5"}, false},
 		{"no number", map[string]string{"LATENCY_MS": "x"}, false},
 	} {

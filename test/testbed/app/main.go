@@ -3,6 +3,7 @@
 //	VERSION      what it calls itself (default "v1")
 //	ERROR_RATE   the share of answers that are errors, 0 to 1
 //	LATENCY_MS   how long every answer takes, in milliseconds
+//	CPU_MS       how much processor time every answer takes, in milliseconds
 //	READY_DELAY  how long after its start it says that it is ready (a duration)
 //	CRASH        how long after its start it ends with exit code 1 (a duration; "0s" is at once; unset is never)
 //	DRAIN        how long it goes on serving after SIGTERM (default 3s)
@@ -31,6 +32,7 @@ type settings struct {
 	version, pod, address string
 	errorRate             float64
 	latency, ready, drain time.Duration
+	cpu                   time.Duration
 	crash                 time.Duration // negative: never
 }
 
@@ -57,12 +59,13 @@ func readSettings(env func(string) string) (settings, error) {
 		return otherwise
 	}
 	s := settings{version: get("VERSION", "v1"), pod: get("POD_NAME", env("HOSTNAME")), address: net.JoinHostPort(env("POD_IP"), get("PORT", "8080"))}
-	var errs [5]error
+	var errs [6]error
 	s.errorRate, errs[0] = strconv.ParseFloat(get("ERROR_RATE", "0"), 64)
 	s.latency, errs[1] = time.ParseDuration(get("LATENCY_MS", "0") + "ms")
 	s.ready, errs[2] = time.ParseDuration(get("READY_DELAY", "0s"))
 	s.drain, errs[3] = time.ParseDuration(get("DRAIN", "3s"))
 	s.crash, errs[4] = time.ParseDuration(get("CRASH", "-1s"))
+	s.cpu, errs[5] = time.ParseDuration(get("CPU_MS", "0") + "ms")
 	if err := errors.Join(errs[:]...); err != nil {
 		return s, fmt.Errorf("reading the environment: %w", err)
 	}

@@ -27,6 +27,7 @@ const (
 type container struct {
 	pod      *pod
 	spec     corev1.Container
+	used     history // has its own mutex
 	state    corev1.ContainerState
 	last     corev1.ContainerState
 	restarts int32
@@ -143,6 +144,7 @@ func (c *container) once(cmd *exec.Cmd) *corev1.ContainerStateTerminated {
 		p.set(func() { c.state = waiting("CreateContainerError", err.Error()) })
 		return nil
 	}
+	c.used.begin(cmd.Process.Pid)
 	began := metav1.Now()
 	p.set(func() {
 		c.ready, c.started = c.spec.ReadinessProbe == nil && c.spec.StartupProbe == nil, c.spec.StartupProbe == nil
@@ -154,6 +156,7 @@ func (c *container) once(cmd *exec.Cmd) *corev1.ContainerStateTerminated {
 	exited, ending := make(chan struct{}), make(chan struct{})
 	go func() { defer close(ending); c.endWhenTold(ctx, cmd.Process.Pid, exited) }()
 	_ = cmd.Wait() // its exit code says how it went
+	c.used.begin(0)
 	close(exited)
 	cancel()
 	<-ending

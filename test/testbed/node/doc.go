@@ -8,5 +8,8 @@
 // Per pod there is one goroutine for each container and one that writes status; they end with the pod. A pod's address is free again
 // once its last process has ended and its object is gone, and is given out again as late as possible.
 //
+// What containers use is measured from their processes, and served as the API metrics.k8s.io to the API server alone, which passes
+// on what it is asked (files metrics*.go, usage.go).
+//
 // Not there: init containers (refused), volumes (ignored), logs and exec through the API server.
 package node

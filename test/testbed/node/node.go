@@ -29,11 +29,12 @@ const (
 
 // Options say what the node is called and where its pods' addresses, programs and logs are.
 type Options struct {
-	Name   string
-	Pods   netip.Prefix // addresses, local to the machine
-	Images string       // folder
-	Logs   string       // folder: <namespace>_<pod>_<container>.log
-	Log    *slog.Logger
+	Name    string
+	Pods    netip.Prefix // addresses, local to the machine
+	Images  string       // folder
+	Logs    string       // folder: <namespace>_<pod>_<container>.log
+	Metrics string       // address of the API metrics.k8s.io, for the API server; empty: none
+	Log     *slog.Logger
 }
 
 type agent struct {
@@ -63,7 +64,16 @@ func Run(ctx context.Context, client kubernetes.Interface, o Options) error {
 	if err != nil {
 		return fmt.Errorf("watching pods: %w", err)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	factory.Start(ctx.Done())
+	metrics := make(chan error, 1)
+	if o.Metrics != "" {
+		a.live.Go(func() {
+			defer cancel() // a node without its metrics is of no use
+			metrics <- a.serveMetrics(ctx)
+		})
+	}
 	a.renewLease(ctx)
 	factory.Shutdown()
 	a.mu.Lock()
@@ -73,16 +83,19 @@ func Run(ctx context.Context, client kubernetes.Interface, o Options) error {
 	}
 	a.mu.Unlock()
 	a.live.Wait()
-	return nil
+	select {
+	case err := <-metrics:
+		return err
+	default:
+		return nil
+	}
 }
 
 func (a *agent) register(ctx context.Context) error {
 	nodes := a.client.CoreV1().Nodes()
 	node := &corev1.Node{
-		ObjectMeta: metav1.ObjectMeta{Name: a.Name, Labels: map[string]string{
-			corev1.LabelHostname: a.Name, corev1.LabelOSStable: runtime.GOOS, corev1.LabelArchStable: runtime.GOARCH,
-		}},
-		Spec: corev1.NodeSpec{PodCIDR: a.Pods.String(), PodCIDRs: []string{a.Pods.String()}},
+		ObjectMeta: metav1.ObjectMeta{Name: a.Name, Labels: a.labels()},
+		Spec:       corev1.NodeSpec{PodCIDR: a.Pods.String(), PodCIDRs: []string{a.Pods.String()}},
 	}
 	got, err := nodes.Create(ctx, node, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
@@ -94,6 +107,10 @@ func (a *agent) register(ctx context.Context) error {
 	got.Status = a.nodeStatus()
 	_, err = nodes.UpdateStatus(ctx, got, metav1.UpdateOptions{})
 	return err
+}
+
+func (a *agent) labels() map[string]string {
+	return map[string]string{corev1.LabelHostname: a.Name, corev1.LabelOSStable: runtime.GOOS, corev1.LabelArchStable: runtime.GOARCH}
 }
 
 func (a *agent) nodeStatus() corev1.NodeStatus {

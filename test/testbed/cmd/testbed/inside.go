@@ -86,6 +86,7 @@ func nodeCommand() *cobra.Command {
 	f.StringVar(&pods, "pods", "10.244.0.0/16", "addresses of pods")
 	f.StringVar(&o.Images, "images", "", "folder of images")
 	f.StringVar(&o.Logs, "logs", "", "folder of logs")
+	f.StringVar(&o.Metrics, "metrics", "", "address of the API metrics.k8s.io, for the API server (default none)")
 	return cmd
 }
 

@@ -75,6 +75,7 @@ func up() int {
 	fs.IntVar(&o.Port, "port", 6443, "port of the API server on 127.0.0.1")
 	fs.IntVar(&o.EtcdPort, "etcd-port", 2379, "port of etcd on 127.0.0.1; the next one is used too")
 	fs.StringVar(&o.Controllers, "controllers", "*", "kube-controller-manager's controllers; empty leaves it out")
+	fs.StringArrayVar(&o.Manager, "controller-manager-flag", nil, "a further flag of kube-controller-manager, may be repeated")
 	fs.BoolVar(&o.Scheduler, "scheduler", true, "run kube-scheduler")
 	_ = fs.Parse(os.Args[1:]) // ends the process on a bad flag
 	if o.Dir == "" {

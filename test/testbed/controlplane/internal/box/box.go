@@ -22,6 +22,7 @@ type Options struct {
 	EtcdPort    int    // of etcd's clients, on 127.0.0.1; its peers use the next one
 	Controllers string // kube-controller-manager's --controllers; empty leaves it out
 	Scheduler   bool
+	Manager     []string  // further flags of kube-controller-manager, after our own
 	Progress    io.Writer // one line per component that is up
 }
 

@@ -22,11 +22,11 @@ func (p *plane) startControllerManager(ctx context.Context) error {
 	}
 	known, off, aliases := kcm.KnownControllers(), kcm.ControllersDisabledByDefault(), kcm.ControllerAliases()
 	sets := s.Flags(known, off, aliases)
-	err = parseFlags(sets, []string{
+	err = parseFlags(sets, append([]string{
 		"--leader-elect=false", "--kube-api-qps=500", "--kube-api-burst=1000", "--secure-port=0", "--use-service-account-credentials=true", "--controllers=" + o.Controllers,
 		"--kubeconfig=" + o.key("controller-manager.kubeconfig"), "--root-ca-file=" + o.key("ca.crt"),
 		"--service-account-private-key-file=" + o.key("sa.key"),
-	})
+	}, o.Manager...))
 	if err != nil {
 		return fmt.Errorf("parsing its flags: %w", err)
 	}
