@@ -28,6 +28,9 @@ type Repository struct {
 }
 
 // RepositorySpec says where a repository is and how it is read and written.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.write) || !has(self.write.strategy) || self.write.strategy != 'PullRequest' || (has(self.write.forge) && has(self.write.forge.type)) || self.url.matches('^(https?|ssh)://([^/@]*@)?[^/]*(github|gitlab|gitea|forgejo|codeberg)')",message="write.strategy PullRequest needs write.forge.type: the host of url does not say which forge it is"
+// +kubebuilder:validation:XValidation:rule="!has(self.write) || !has(self.write.strategy) || self.write.strategy != 'PullRequest' || (has(self.write.forge) && has(self.write.forge.secretRef)) || (self.url.matches('^https?://') && has(self.write.secretRef))",message="write.strategy PullRequest needs a token: write.forge.secretRef, or write.secretRef where url is http or https"
 type RepositorySpec struct {
 	// url of the repository: https://, http://, ssh:// or file://. Credentials do not belong here but in secretRef.
 	// +required
@@ -75,6 +78,15 @@ type RepositoryWrite struct {
 	// +optional
 	// +kubebuilder:default={name: "Belay", email: "belay@localhost"}
 	Author GitAuthor `json:"author,omitzero"`
+	// strategy is how a revert gets onto the branch: Push commits to it; PullRequest opens a pull request from the branch
+	// rollback/<id> and waits for people; PushThenPullRequest does the latter where the server refuses the former, or
+	// where a revert would touch more than its workload. Default PushThenPullRequest.
+	// +optional
+	// +kubebuilder:default=PushThenPullRequest
+	Strategy RevertStrategy `json:"strategy,omitempty"`
+	// forge is where pull requests are opened. Unset: told from the host name of url.
+	// +optional
+	Forge *Forge `json:"forge,omitempty"`
 }
 
 // GitAuthor is the author of a commit.

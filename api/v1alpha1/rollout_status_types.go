@@ -364,7 +364,12 @@ const (
 	RevertPushed RevertState = "Pushed"
 	// RevertNotNeeded: Git no longer said bad when looked at.
 	RevertNotNeeded RevertState = "NotNeeded"
-	// RevertConflict: Git says neither bad nor good; a person must look.
+	// RevertProposed: a pull request is open; people merge it.
+	RevertProposed RevertState = "Proposed"
+	// RevertDeclined: the pull request was closed without a merge. That is respected: nothing more is written, and the bad
+	// revision stays held back.
+	RevertDeclined RevertState = "Declined"
+	// RevertConflict: the revert cannot be made without touching something else; a person must look.
 	RevertConflict RevertState = "Conflict"
 	// RevertRejected: the Git server refuses the push for good, e.g. a protected branch; a person must look.
 	RevertRejected RevertState = "Rejected"
@@ -372,7 +377,7 @@ const (
 
 // RevertStatus is an intended revert and how far it got. It is stored before Git is touched.
 type RevertStatus struct {
-	// id is made from the repository, branch, workload, bad and good revision: the same failure has the same id.
+	// id is made from the repository, branch, workload, attempt, bad and good revision: one failure has one id.
 	ID string `json:"id"`
 	// attempt that failed.
 	Attempt int64 `json:"attempt"`
@@ -388,9 +393,12 @@ type RevertStatus struct {
 	// goodCommit whose content is restored, once known.
 	// +optional
 	GoodCommit string `json:"goodCommit,omitempty"`
-	// commit that reverts, once pushed.
+	// commit that reverts, once pushed or merged.
 	// +optional
 	Commit string `json:"commit,omitempty"`
+	// pullRequest that proposes the revert, where there is one.
+	// +optional
+	PullRequest *PullRequest `json:"pullRequest,omitempty"`
 	// message in one sentence.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048

@@ -415,6 +415,10 @@ type Revert struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path must be relative to the repository's root and must not contain '..'"
 	Path string `json:"path"`
+	// strategy is how the revert gets onto the branch: Push, PullRequest or PushThenPullRequest. Unset: as the
+	// Repository's write.strategy says.
+	// +optional
+	Strategy RevertStrategy `json:"strategy,omitempty"`
 }
 
 // RolloutList is a list of Rollouts.

@@ -69,8 +69,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, key ctrl.Request) (ctrl.Resu
 		switch due.State {
 		case v1alpha1.RevertPending:
 			return r.revert(ctx, &rollout)
-		case v1alpha1.RevertConflict, v1alpha1.RevertRejected:
-			return r.watch(ctx, &rollout)
+		default:
+			if waits(due.State) {
+				return r.watch(ctx, &rollout)
+			}
 		}
 	}
 	return r.noteGood(ctx, &rollout)
@@ -103,10 +105,19 @@ func (r *Reconciler) settle(ctx context.Context, rollout *v1alpha1.Rollout, repo
 	if found.state == v1alpha1.RevertPushed {
 		r.poke(ctx, repo, found.commit)
 	}
-	if found.state == v1alpha1.RevertConflict || found.state == v1alpha1.RevertRejected {
+	if waits(found.state) {
 		return ctrl.Result{RequeueAfter: watchEvery}, nil
 	}
 	return ctrl.Result{}, nil
+}
+
+// waits says that a state ends by what people do.
+func waits(state v1alpha1.RevertState) bool {
+	switch state {
+	case v1alpha1.RevertConflict, v1alpha1.RevertRejected, v1alpha1.RevertProposed, v1alpha1.RevertDeclined:
+		return true
+	}
+	return false
 }
 
 // race tries until the push is decided. After a lost race, or a lost answer, all is looked at and computed again.
@@ -122,20 +133,36 @@ func (r *Reconciler) race(ctx context.Context, way access, due request) (finding
 	}
 }
 
-// watch looks whether people have solved what Belay could not.
+// watch looks whether people have solved what Belay could not, or decided what it proposed.
 func (r *Reconciler) watch(ctx context.Context, rollout *v1alpha1.Rollout) (ctrl.Result, error) {
 	repo, way, err := r.open(ctx, rollout, false)
 	if err == nil {
+		var found finding
 		due := r.requestFor(rollout, repo)
-		found, lookErr := way.watch(ctx, due)
-		if err = lookErr; err == nil && found.state != "" {
+		if found, err = r.progress(ctx, way, repo, rollout.Status.Revert, due); err == nil && found.state != "" {
 			return r.settle(ctx, rollout, repo, due, found)
 		}
 	}
 	if err != nil {
-		log.FromContext(ctx).V(1).Info("branch could not be looked at", "error", err.Error())
+		log.FromContext(ctx).V(1).Info("the revert that waits for people could not be looked at", "error", err.Error())
 	}
 	return ctrl.Result{RequeueAfter: watchEvery}, nil
+}
+
+// progress is what has become of a revert that waits for people; a state of "" means nothing yet.
+func (r *Reconciler) progress(ctx context.Context, way access, repo *v1alpha1.Repository, status *v1alpha1.RevertStatus, due request) (finding, error) {
+	found, err := way.watch(ctx, due)
+	if err != nil || found.state == v1alpha1.RevertPushed || status.PullRequest == nil {
+		return found, err
+	}
+	decided, err := r.decided(ctx, repo, status)
+	if err != nil && found.state != "" {
+		return found, nil // the branch says it, whatever became of the pull request
+	}
+	if err != nil || decided.state == v1alpha1.RevertPushed || found.state == "" {
+		return decided, err
+	}
+	return found, nil
 }
 
 // looking is what was looked for in vain: a revision, up to a commit.
@@ -191,6 +218,11 @@ func (r *Reconciler) open(ctx context.Context, rollout *v1alpha1.Rollout, write 
 		if way.write, err = r.Source.Remote(ctx, &repo, repo.Spec.Write.SecretRef); err != nil {
 			return nil, access{}, fmt.Errorf("Repository %q, spec.write: %w", name, err)
 		}
+		if way.strategy = strategyOf(rollout, &repo); way.strategy != v1alpha1.StrategyPush {
+			if way.forge, err = r.forge(ctx, &repo); err != nil {
+				way.forgeProblem = fmt.Errorf("Repository %q: %w", name, err)
+			}
+		}
 	}
 	return &repo, way, nil
 }
@@ -200,7 +232,8 @@ func (r *Reconciler) requestFor(rollout *v1alpha1.Rollout, repo *v1alpha1.Reposi
 	due := rollout.Status.Revert
 	id := due.ID
 	if id == "" {
-		id = revert.ID(repo.Spec.URL, repo.Spec.Ref.Branch, string(rollout.UID), due.Bad, due.Good)
+		id = revert.ID(revert.Failure{RepositoryURL: repo.Spec.URL, Branch: repo.Spec.Ref.Branch, WorkloadUID: string(rollout.UID),
+			Attempt: due.Attempt, Bad: due.Bad, Good: due.Good})
 	}
 	out := request{
 		id: id, attempt: due.Attempt, path: rollout.Spec.OnFailure.Revert.Path, workload: workloadOf(rollout),

@@ -196,7 +196,7 @@ func TestProtectedBranch(t *testing.T) {
 	w.fail()
 	w.git.Protect("fleet", "main", "GH006: Protected branch update failed")
 	r, result := w.reconcile()
-	expect(t, r, v1alpha1.RevertRejected, metav1.ConditionFalse, "GH006")
+	expect(t, r, v1alpha1.RevertRejected, metav1.ConditionFalse, "GH006", `branch "main" is protected`, "spec.write.forge.type is not set")
 	if result.RequeueAfter != watchEvery || w.reverts() != 0 {
 		t.Errorf("next look after %v, commits %q", result.RequeueAfter, w.subjects())
 	}
@@ -263,7 +263,7 @@ func TestHistoryIsDeepenedWhereNeeded(t *testing.T) {
 func TestTroubleKeepsItPendingAndHeals(t *testing.T) {
 	secret := func(w *world) {
 		s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: w.env.Namespace, Name: "fleet-write"}}
-		s.StringData = map[string]string{"username": "belay", "password": "pw"}
+		s.Data = map[string][]byte{"username": []byte("belay"), "password": []byte("pw")}
 		if err := w.env.Client.Create(w.Context(), s); err != nil {
 			w.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 // Reasons of the condition Reverted are the states of a revert; these are of Events only.
 const (
 	ReasonReverted     = "Reverted"
+	ReasonProposed     = "RevertProposed"
 	ReasonRevertFailed = "RevertFailed"
 	ReasonPokeFailed   = "RepositoryNotTold"
 )
@@ -60,7 +61,10 @@ func (r *Reconciler) report(ctx context.Context, rollout *v1alpha1.Rollout, id s
 	}
 	reverts.WithLabelValues(string(found.state)).Inc()
 	kind, reason := corev1.EventTypeNormal, ReasonReverted
-	if found.state == v1alpha1.RevertConflict || found.state == v1alpha1.RevertRejected {
+	switch {
+	case found.state == v1alpha1.RevertProposed:
+		reason = ReasonProposed
+	case waits(found.state):
 		kind, reason = corev1.EventTypeWarning, ReasonRevertFailed
 	}
 	r.Recorder.Eventf(rollout, nil, kind, reason, "Revert", "%s", cut(string(found.state)+": "+found.why, noteBytes))
@@ -76,6 +80,9 @@ func (r *Reconciler) fill(rollout *v1alpha1.Rollout, found finding) {
 	}
 	due.State = found.state
 	due.Message = cut(found.why, messageBytes)
+	if found.pull != nil {
+		due.PullRequest = found.pull
+	}
 	for _, field := range []struct {
 		to   *string
 		from string

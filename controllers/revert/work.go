@@ -8,6 +8,7 @@ import (
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/repository"
+	"github.com/belay-delivery/belay/gitops/forge"
 	"github.com/belay-delivery/belay/gitops/git"
 	"github.com/belay-delivery/belay/gitops/revert"
 )
@@ -20,6 +21,7 @@ type finding struct {
 	state                         v1alpha1.RevertState
 	badCommit, goodCommit, commit string
 	why                           string
+	pull                          *v1alpha1.PullRequest
 }
 
 // request is everything that determines a revert; all of it was stored before.
@@ -51,6 +53,10 @@ type access struct {
 	source      *repository.Source
 	read, write git.Remote
 	timeout     time.Duration
+	strategy    v1alpha1.RevertStrategy
+	// forge opens pull requests; forgeProblem says why it cannot.
+	forge        forge.Forge
+	forgeProblem error
 }
 
 func (a access) fetch(ctx context.Context, depth int) (branch, error) {
@@ -202,28 +208,46 @@ func (b branch) change(r request, f finding) (finding, map[string]*[]byte, error
 	return conflict(f, result.Why), nil, nil
 }
 
+// push carries a composed revert to the branch, or to people.
 func (a access) push(ctx context.Context, b branch, r request, f finding, changes map[string]*[]byte) (finding, error) {
 	r.message.BadCommit, r.message.GoodCommit = f.badCommit, f.goodCommit
-	base := b.repo.Head()
-	commit, err := b.repo.Write(base, changes, git.CommitOptions{
-		Message: revert.Message(r.message), AuthorName: r.author.Name, AuthorEmail: r.author.Email, When: r.at,
+	p := proposal{base: b.repo.Head(), message: revert.Message(r.message)}
+	var err error
+	p.commit, err = b.repo.Write(p.base, changes, git.CommitOptions{
+		Message: p.message, AuthorName: r.author.Name, AuthorEmail: r.author.Email, When: r.at,
 	})
 	if err != nil {
 		return conflict(f, err.Error()), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	err = a.write.Push(ctx, b.repo, base, commit)
+	if a.strategy == v1alpha1.StrategyPullRequest {
+		p.why = "reverts of this workload go through pull requests"
+		return a.propose(ctx, b, r, f, p)
+	}
+	err = a.pushBranch(ctx, b, p)
 	var rejected *git.RejectedError
 	switch {
 	case errors.As(err, &rejected):
-		f.state, f.why = v1alpha1.RevertRejected, "the Git server refused the push: "+rejected.Reason
-		return f, nil
+		what := "the Git server refused the push: "
+		if rejected.Protected() {
+			what = fmt.Sprintf("branch %q is protected: ", a.write.Branch)
+		}
+		p.why = what + rejected.Reason
+		if a.strategy == v1alpha1.StrategyPush {
+			f.state, f.why = v1alpha1.RevertRejected, p.why
+			return f, nil
+		}
+		return a.propose(ctx, b, r, f, p)
 	case err != nil:
 		return f, err
 	}
-	f.state, f.commit, f.why = v1alpha1.RevertPushed, commit, fmt.Sprintf("commit %s takes revision %s back to %s", commit, r.bad, r.good)
+	f.state, f.commit, f.why = v1alpha1.RevertPushed, p.commit, fmt.Sprintf("commit %s takes revision %s back to %s", p.commit, r.bad, r.good)
 	return f, nil
+}
+
+func (a access) pushBranch(ctx context.Context, b branch, p proposal) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	return a.write.Push(ctx, b.repo, p.base, p.commit)
 }
 
 // watch looks whether the head still declares the bad revision, for a revert that waits for a person. A state of ""

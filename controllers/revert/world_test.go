@@ -3,6 +3,7 @@ package revert
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/yaml"
 
@@ -38,12 +40,9 @@ type world struct {
 var errInjected = errors.New("injected")
 
 func newWorld(t *testing.T) *world {
-	w := &world{T: t, env: testenv.New(t), git: gittest.New(t), events: events.NewFakeRecorder(100), now: time.Now().Truncate(time.Second)}
+	env, inner := environment(t)
+	w := &world{T: t, env: env, git: gittest.New(t), events: events.NewFakeRecorder(100), now: time.Now().Truncate(time.Second)}
 	w.git.Create("fleet")
-	inner, err := client.NewWithWatch(w.env.Config, client.Options{Scheme: w.env.Scheme})
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := interceptor.NewClient(inner, interceptor.Funcs{
 		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 			if w.beforeStatus != nil {
@@ -59,6 +58,22 @@ func newWorld(t *testing.T) *world {
 		Now: func() time.Time { return w.now }, Pause: func(context.Context) { w.pauses++ },
 	}
 	return w
+}
+
+// environment is a real API server where there is one, else one in memory, which neither validates nor defaults.
+func environment(t *testing.T) (*testenv.Env, client.WithWatch) {
+	t.Helper()
+	if os.Getenv("BELAY_TEST_KUBECONFIG") == "" && os.Getenv("BELAY_TEST_REQUIRE") == "" {
+		scheme := testenv.Scheme()
+		c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.Rollout{}, &v1alpha1.Repository{}).Build()
+		return &testenv.Env{Client: c, Scheme: scheme, Namespace: "shop"}, c
+	}
+	env := testenv.New(t)
+	c, err := client.NewWithWatch(env.Config, client.Options{Scheme: env.Scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env, c
 }
 
 // manifest is the Rollout as Git declares it.

@@ -44,6 +44,24 @@ type RejectedError struct {
 
 func (e *RejectedError) Error() string { return "push rejected: " + e.Reason }
 
+// protectedSigns are words of GitHub, GitLab, Gitea, Bitbucket and of hooks for a branch that may only change by a pull
+// request; some stand in the report, some only in the text beside it.
+var protectedSigns = []string{
+	"protected branch", "gh006", "gh013", "repository rule violations", "not allowed to push", "not allowed to update",
+	"hook declined", "push declined", "only via pull request", "only be modified through pull request", "changes must be made through",
+}
+
+// Protected says that the server's words are those for a protected branch, rather than for missing rights.
+func (e *RejectedError) Protected() bool {
+	lower := strings.ToLower(e.Reason)
+	for _, sign := range protectedSigns {
+		if strings.Contains(lower, sign) {
+			return true
+		}
+	}
+	return false
+}
+
 // remoteError is a failed exchange with a server; its text is bounded and clean.
 type remoteError struct {
 	what  string

@@ -506,3 +506,20 @@ func TestBetween(t *testing.T) {
 		t.Error("the fetch has cut off what is in between, or where it begins")
 	}
 }
+
+func TestProtectedBranchesAreRecognised(t *testing.T) {
+	for text, want := range map[string]bool{
+		"pre-receive hook declined\nNot allowed to push to protected branch main":                      true, // Gitea
+		"protected branch hook declined\nerror: GH006: Protected branch update failed":                 true, // GitHub
+		"push declined due to repository rule violations\nremote: error: GH013: Repository rule":       true, // GitHub rulesets
+		"pre-receive hook declined\nYou are not allowed to push code to protected branches on this":    true, // GitLab
+		"HTTP status 403: You are not allowed to push code to this project.":                           true,
+		"pre-receive hook declined\nBranch refs/heads/main can only be modified through pull requests": true, // Bitbucket
+		"HTTP status 403: Write access to repository not granted":                                      false,
+		"unpack error": false,
+	} {
+		if got := (&git.RejectedError{Reason: text}).Protected(); got != want {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}

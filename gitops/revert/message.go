@@ -102,6 +102,12 @@ func oneLine(text string, limit int) string {
 	return text
 }
 
+// Subject is the first line of a message.
+func Subject(message string) string {
+	subject, _, _ := strings.Cut(message, "\n")
+	return subject
+}
+
 // wrap folds a line; a line of the body that would read as a trailer or as a
 // comment cannot come about, because each is preceded by a word of prose or
 // indented.
@@ -124,10 +130,16 @@ func wrap(text string) string {
 	return out.String()
 }
 
-// ID names a revert: the same repository, branch, workload and pair of revisions
-// always give the same one.
-func ID(repoURL, branch, workloadUID, bad, good string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %q", repoURL, branch, workloadUID, bad, good))
+// Failure is what a revert answers: one failed attempt of one workload.
+type Failure struct {
+	RepositoryURL, Branch, WorkloadUID string
+	Attempt                            int64
+	Bad, Good                          string
+}
+
+// ID names a revert: the same failure always gives the same one.
+func ID(f Failure) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %d %q %q", f.RepositoryURL, f.Branch, f.WorkloadUID, f.Attempt, f.Bad, f.Good))
 	return strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:10]))
 }
 

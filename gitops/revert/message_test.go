@@ -64,11 +64,15 @@ func TestMessageCannotBeForged(t *testing.T) {
 }
 
 func TestID(t *testing.T) {
-	first := ID("u", "main", "uid", "b", "g")
-	if first != ID("u", "main", "uid", "b", "g") || len(first) != 16 {
+	f := Failure{"u", "main", "uid", 3, "b", "g"}
+	first := ID(f)
+	if first != ID(f) || len(first) != 16 {
 		t.Errorf("%q", first)
 	}
-	for _, other := range []string{ID("um", "ain", "uid", "b", "g"), ID("u", "main", "uid", "g", "b"), ID("u", "main", "uid2", "b", "g")} {
+	for _, other := range []string{
+		ID(Failure{"um", "ain", "uid", 3, "b", "g"}), ID(Failure{"u", "main", "uid", 3, "g", "b"}),
+		ID(Failure{"u", "main", "uid2", 3, "b", "g"}), ID(Failure{"u", "main", "uid", 4, "b", "g"}),
+	} {
 		if other == first {
 			t.Error("two reverts with one name")
 		}

@@ -37,7 +37,7 @@ spec:
 	"AnalysisTemplate":        `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
 	"ClusterAnalysisTemplate": `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
 	"AnalysisRun":             `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
-	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}}`,
+	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
 	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa}`,
 }
 
@@ -125,6 +125,7 @@ func rows() []row {
 		{kind: "Rollout", name: "onInconclusive", patch: fmt.Sprintf(steps, `[{weight: 1, onInconclusive: Guess}]`), field: at + "[0].onInconclusive"},
 		{kind: "Rollout", name: "replicas 0", patch: fmt.Sprintf(steps, `[{weight: 1, replicas: 0}]`), field: at + "[0].replicas", rule: "replicas must be a count of at least 1, or a percentage from 1% to 100%"},
 		{kind: "Rollout", name: "revert path", patch: `{spec: {onFailure: {revert: {path: ../x}}}}`, field: "spec.onFailure.revert.path", rule: "path must be relative to the repository's root and must not contain '..'"},
+		{kind: "Rollout", name: "revert strategy", patch: `{spec: {onFailure: {revert: {strategy: Force}}}}`, field: "spec.onFailure.revert.strategy"},
 		{kind: "Rollout", name: "no steps", patch: fmt.Sprintf(steps, `[]`), field: at},
 		{kind: "Rollout", name: "no exposure", patch: fmt.Sprintf(steps, `[{name: x}]`), field: at + "[0]", rule: "a step needs weight, match, mirror or replicas"},
 		{kind: "Rollout", name: "role label of a selector", patch: `{spec: {roleMetadata: {canary: {labels: {app: b}}}}}`, field: "spec", rule: "roleMetadata: labels of selector.matchLabels must not be among the labels of a role"},
@@ -166,6 +167,11 @@ func rows() []row {
 		{kind: "Repository", name: "credentials", patch: `{spec: {url: "https://me:secret@x/y"}}`, field: "spec.url", rule: "url must not hold credentials: put them into the Secret of secretRef"},
 		{kind: "Repository", name: "interval", patch: `{spec: {interval: 10ms}}`, field: "spec.interval", rule: "interval must be at least 1s"},
 		{kind: "Repository", name: "branch", patch: `{spec: {ref: {branch: "-x"}}}`, field: "spec.ref.branch"},
+		{kind: "Repository", name: "pull requests where", patch: `{spec: {write: {forge: null}}}`, field: "spec", rule: "write.strategy PullRequest needs write.forge.type: the host of url does not say which forge it is"},
+		{kind: "Repository", name: "pull requests by whom", patch: `{spec: {url: "ssh://git@git/x.git"}}`, field: "spec", rule: "write.strategy PullRequest needs a token: write.forge.secretRef, or write.secretRef where url is http or https"},
+		{kind: "Repository", name: "API of what", patch: `{spec: {write: {strategy: Push, forge: {type: null}}}}`, field: "spec.write.forge", rule: "apiURL goes with type: say which API is spoken there"},
+		{kind: "Repository", name: "credentials of the API", patch: `{spec: {write: {forge: {apiURL: "https://me:pw@x/api"}}}}`, field: "spec.write.forge.apiURL", rule: "apiURL must begin with https:// or http:// and hold no credentials"},
+		{kind: "Repository", name: "strategy", patch: `{spec: {write: {strategy: Force}}}`, field: "spec.write.strategy"},
 		{kind: "Sync", name: "long name", patch: `{metadata: {name: ` + longName + `}}`, field: "", rule: "metadata.name must have at most 63 characters: it is the value of a label"},
 		{kind: "Sync", name: "path", patch: `{spec: {path: /apps}}`, field: "spec.path", rule: "path must be relative to the repository's root and must not contain '..'"},
 		{kind: "Sync", name: "interval", patch: `{spec: {interval: 1s}}`, field: "spec.interval", rule: "interval must be at least 5s"},

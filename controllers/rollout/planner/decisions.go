@@ -98,7 +98,7 @@ func (d *draft) retry(revision string) string {
 		return fmt.Sprintf("revision %s is not in quarantine", revision)
 	}
 	d.s.Quarantine = slices.Delete(d.s.Quarantine, i, i+1)
-	if r := d.s.Revert; r != nil && r.Bad == revision && r.State == v1alpha1.RevertPending {
+	if r := d.s.Revert; r != nil && r.Bad == revision && r.State != v1alpha1.RevertPushed && r.State != v1alpha1.RevertNotNeeded {
 		r.State, r.Message, r.FinishedAt = v1alpha1.RevertNotNeeded, "the revision is tried again", d.nowPtr()
 	}
 	return ""

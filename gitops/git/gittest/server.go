@@ -106,8 +106,19 @@ func (s *Server) Create(repository string) {
 // Protect refuses pushes to a branch with a text, through a pre-receive hook.
 func (s *Server) Protect(repository, branch, text string) {
 	s.t.Helper()
-	hook := "#!/bin/sh\nwhile read old new ref; do\n  if [ \"$ref\" = 'refs/heads/" + branch + "' ]; then\n" +
-		"    cat >&2 <<'TEXT'\n" + text + "\nTEXT\n    exit 1\n  fi\ndone\n"
+	s.hook(repository, "refs/heads/"+branch, text)
+}
+
+// ProtectAll refuses pushes to every branch.
+func (s *Server) ProtectAll(repository, text string) {
+	s.t.Helper()
+	s.hook(repository, "*", text)
+}
+
+func (s *Server) hook(repository, pattern, text string) {
+	s.t.Helper()
+	hook := "#!/bin/sh\nwhile read old new ref; do\n  case \"$ref\" in " + pattern + ")\n" +
+		"    cat >&2 <<'TEXT'\n" + text + "\nTEXT\n    exit 1\n  esac\ndone\n"
 	path := filepath.Join(s.Dir(repository), "hooks", "pre-receive")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		s.t.Fatal(err)

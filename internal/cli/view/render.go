@@ -205,7 +205,7 @@ func revertTone(v *v1alpha1.RevertStatus) Tone {
 		return Plain
 	case v.State == v1alpha1.RevertPushed:
 		return Good
-	case v.State == v1alpha1.RevertPending:
+	case v.State == v1alpha1.RevertPending || v.State == v1alpha1.RevertProposed:
 		return Warn
 	}
 	return Bad

@@ -1,0 +1,99 @@
+package forge
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// github speaks the REST API of GitHub and GitHub Enterprise.
+type github struct {
+	client
+	repo string // owner/name
+}
+
+// githubPull is what GitHub and Gitea have in common of a pull request.
+type githubPull struct {
+	Number      int64  `json:"number"`
+	HTMLURL     string `json:"html_url"`
+	State       string `json:"state"`
+	Merged      bool   `json:"merged"`
+	MergedAt    string `json:"merged_at"`
+	MergeCommit string `json:"merge_commit_sha"`
+	Head        struct {
+		Ref string `json:"ref"`
+	} `json:"head"`
+	Base struct {
+		Ref string `json:"ref"`
+	} `json:"base"`
+}
+
+func (p githubPull) common() PullRequest {
+	out := PullRequest{Number: p.Number, URL: p.HTMLURL, State: Closed}
+	switch {
+	case p.Merged || p.MergedAt != "":
+		out.State, out.Commit = Merged, p.MergeCommit
+	case p.State == "open":
+		out.State = Open
+	}
+	return out
+}
+
+func (g github) Find(ctx context.Context, branch, base string) (*PullRequest, error) {
+	owner, _, _ := strings.Cut(g.repo, "/")
+	var pulls []githubPull
+	query := url.Values{"state": {"all"}, "head": {owner + ":" + branch}, "base": {base}, "per_page": {"30"}}
+	if err := g.call(ctx, http.MethodGet, g.pulls(), query, nil, &pulls); err != nil {
+		return nil, err
+	}
+	return matching(pulls, branch, base), nil
+}
+
+// matching does not rely on the server's filter: one that ignores it would have us take a stranger's for ours.
+func matching(pulls []githubPull, branch, base string) *PullRequest {
+	var ours []PullRequest
+	for _, p := range pulls {
+		if p.Head.Ref == branch && p.Base.Ref == base {
+			ours = append(ours, p.common())
+		}
+	}
+	return choose(ours)
+}
+
+func (g github) Get(ctx context.Context, number int64) (*PullRequest, error) {
+	var pull githubPull
+	if err := g.call(ctx, http.MethodGet, fmt.Sprintf("%s/%d", g.pulls(), number), nil, nil, &pull); err != nil {
+		return nil, err
+	}
+	return new(pull.common()), nil
+}
+
+func (g github) create(ctx context.Context, p Proposal) (*PullRequest, error) {
+	return createPull(ctx, g.client, g.pulls(), p)
+}
+
+func createPull(ctx context.Context, c client, path string, p Proposal) (*PullRequest, error) {
+	in := map[string]string{"title": p.Title, "head": p.Branch, "base": p.Base, "body": description(p.Body)}
+	var pull githubPull
+	err := c.call(ctx, http.MethodPost, path, nil, in, &pull)
+	if exists(err) {
+		return nil, errExists
+	}
+	if err != nil {
+		return nil, err
+	}
+	return new(pull.common()), nil
+}
+
+func (g github) pulls() string { return "repos/" + escape(g.repo) + "/pulls" }
+
+// escape escapes the parts of a path.
+func escape(name string) string {
+	parts := strings.Split(name, "/")
+	for i := range parts {
+		parts[i] = url.PathEscape(parts[i])
+	}
+	return strings.Join(parts, "/")
+}
