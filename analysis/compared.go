@@ -155,7 +155,7 @@ func erring(s v1alpha1.MetricStatus, metric v1alpha1.Metric) v1alpha1.RunVerdict
 
 func errorLimit(metric v1alpha1.Metric) int32 {
 	if metric.Compare == nil {
-		return providerErrorLimit(metric.Threshold)
+		return providerErrorLimit(ruleOf(metric))
 	}
 	if metric.Compare.ProviderErrorLimit == nil {
 		return defaultProviderErrorLimit

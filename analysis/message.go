@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -20,7 +21,7 @@ func metricMessage(s v1alpha1.MetricStatus, metric v1alpha1.Metric, m v1alpha1.M
 		text = fmt.Sprintf("no data, which counts neither for nor against (%d of %s); it is measured again",
 			s.NoData, plural(s.NoData+s.Measured, "answer"))
 	case ResultFailed:
-		text = fmt.Sprintf("%s (%s)", failedText(metric, m), limitsText(s, metric.Threshold))
+		text = fmt.Sprintf("%s (%s)", failedText(metric, m), limitsText(s, ruleOf(metric)))
 	default:
 		text = passedText(s, metric, m)
 	}
@@ -50,14 +51,17 @@ func errorMessage(s v1alpha1.MetricStatus, metric v1alpha1.Metric, m v1alpha1.Me
 
 func failedText(metric v1alpha1.Metric, m v1alpha1.Measurement) string {
 	if m.Value == "" {
-		return "no data, which onNoData counts as failed"
+		return cmp.Or(m.Message, "no data, which onNoData counts as failed")
 	}
 	v, _ := strconv.ParseFloat(m.Value, 64)
-	lower, upper, _ := bounds(metric.Threshold)
-	if v < lower {
-		return fmt.Sprintf("%s is below min %s", shortValue(v, lower), *metric.Threshold.Min)
+	if m.Message != "" {
+		return shortValue(v, v) + ", " + m.Message
 	}
-	return fmt.Sprintf("%s is above max %s", shortValue(v, upper), *metric.Threshold.Max)
+	lower, upper, _ := bounds(ruleOf(metric))
+	if v < lower {
+		return fmt.Sprintf("%s is below min %s", shortValue(v, lower), *ruleOf(metric).Min)
+	}
+	return fmt.Sprintf("%s is above max %s", shortValue(v, upper), *ruleOf(metric).Max)
 }
 
 // limitsText says how much of which limit is used up.
@@ -73,12 +77,13 @@ func limitsText(s v1alpha1.MetricStatus, t v1alpha1.Threshold) string {
 }
 
 func passedText(s v1alpha1.MetricStatus, metric v1alpha1.Metric, m v1alpha1.Measurement) string {
-	text := "no data, which onNoData counts as passed"
-	if m.Value != "" {
-		v, _ := strconv.ParseFloat(m.Value, 64)
-		text = fmt.Sprintf("%s is within %s", shortValue(v, v), boundsText(metric.Threshold))
+	text := cmp.Or(m.Message, "no data, which onNoData counts as passed")
+	if v, _ := strconv.ParseFloat(m.Value, 64); m.Value != "" && m.Message != "" {
+		text = shortValue(v, v) + ", " + m.Message
+	} else if m.Value != "" {
+		text = fmt.Sprintf("%s is within %s", shortValue(v, v), boundsText(ruleOf(metric)))
 	}
-	if n := metric.Threshold.Count; n > 0 {
+	if n := ruleOf(metric).Count; n > 0 {
 		text += fmt.Sprintf(" (%d of %s)", s.Passed, plural(n, "good measurement"))
 	}
 	return text

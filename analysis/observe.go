@@ -38,7 +38,12 @@ type Outcome struct {
 	Done   time.Time
 	Value  float64
 	NoData bool
-	Err    error
+	// Passed is what was decided by something else than bounds; nil where bounds decide. Said tells people what decided.
+	Passed *bool
+	Said   string
+	// Valueless says that there is no value, and that none was asked for.
+	Valueless bool
+	Err       error
 	// Reason is the condition reason for Err; empty means ReasonProviderError.
 	Reason string
 	// Comparison is what the engine says of a compare metric; nil where there is no block yet.
@@ -80,7 +85,7 @@ func Done(status v1alpha1.MetricStatus, metric v1alpha1.Metric) bool {
 }
 
 func passedForGood(status v1alpha1.MetricStatus, metric v1alpha1.Metric) bool {
-	n := metric.Threshold.Count
+	n := metric.PassCount()
 	return n > 0 && status.Passed >= n && status.Verdict == v1alpha1.VerdictPass
 }
 
@@ -115,8 +120,13 @@ func classify(metric v1alpha1.Metric, o Outcome) (result, value, message string)
 			return ResultNoData, "", ""
 		}
 	}
-	value = formatValue(o.Value)
-	lower, upper, err := bounds(metric.Threshold)
+	if !o.Valueless {
+		value = formatValue(o.Value)
+	}
+	if o.Passed != nil {
+		return map[bool]string{true: ResultPassed, false: ResultFailed}[*o.Passed], value, clip(o.Said, 512)
+	}
+	lower, upper, err := bounds(ruleOf(metric))
 	switch {
 	case err != nil:
 		return ResultError, value, clip(err.Error(), 512)
@@ -176,16 +186,16 @@ func count(s *v1alpha1.MetricStatus, metric v1alpha1.Metric, m v1alpha1.Measurem
 
 // verdictOf is the verdict of a metric that had not failed before, from its counters alone.
 func verdictOf(s v1alpha1.MetricStatus, metric v1alpha1.Metric) v1alpha1.RunVerdict {
-	if limit, set := failureLimit(metric.Threshold); set && s.Failed > limit {
+	if limit, set := failureLimit(ruleOf(metric)); set && s.Failed > limit {
 		return v1alpha1.VerdictFail
 	}
-	if n := metric.Threshold.ConsecutiveFailureLimit; n > 0 && s.ConsecutiveFailed >= n {
+	if n := ruleOf(metric).ConsecutiveFailureLimit; n > 0 && s.ConsecutiveFailed >= n {
 		return v1alpha1.VerdictFail
 	}
 	if v := erring(s, metric); v != "" {
 		return v
 	}
-	if s.ConsecutiveFailed == 0 && s.Passed >= max(metric.Threshold.Count, 1) {
+	if s.ConsecutiveFailed == 0 && s.Passed >= max(ruleOf(metric).Count, 1) {
 		return v1alpha1.VerdictPass
 	}
 	return v1alpha1.VerdictPending
@@ -227,7 +237,7 @@ func nextAt(s v1alpha1.MetricStatus, metric v1alpha1.Metric, o Outcome) time.Tim
 }
 
 func intervalOf(metric v1alpha1.Metric) time.Duration {
-	return max(metric.Threshold.Interval.Or(defaultInterval), time.Second)
+	return max(ruleOf(metric).Interval.Or(defaultInterval), time.Second)
 }
 
 func modeOf(metric v1alpha1.Metric) v1alpha1.MetricMode {

@@ -80,6 +80,9 @@ func mergeMetrics(templates []v1alpha1.AnalysisTemplate) ([]v1alpha1.Metric, err
 
 // checkQuery refuses placeholders that can never be expanded, before anything is rolled out.
 func checkQuery(t v1alpha1.AnalysisTemplate, m v1alpha1.Metric) error {
+	if _, field, err := Compile(m); err != nil {
+		return fmt.Errorf("%s, metric %q: %s: %w", called(t), m.Name, field, err)
+	}
 	for _, text := range texts(m) {
 		names, err := placeholders(text)
 		if err != nil {
@@ -98,7 +101,7 @@ func checkQuery(t v1alpha1.AnalysisTemplate, m v1alpha1.Metric) error {
 // placeholders of a text, by name.
 func placeholders(t text) ([]string, error) {
 	var names []string
-	if t.expression {
+	if t.expression || t.plain {
 		for _, match := range placeholder.FindAllStringSubmatch(t.value, -1) {
 			names = append(names, match[1])
 		}

@@ -12,11 +12,15 @@ type text struct {
 	field, value string
 	selector     bool
 	expression   bool // a regular expression
+	plain        bool // neither a query nor a regular expression
 }
 
 // texts of a metric whose preset was filled in.
 func texts(m v1alpha1.Metric) []text {
 	c := m.Compare
+	if w := m.Web; w != nil {
+		return webTexts(w)
+	}
 	if c == nil {
 		return []text{{field: "threshold.prometheus.query", value: m.Threshold.Prometheus.Query}}
 	}
@@ -33,9 +37,26 @@ func texts(m v1alpha1.Metric) []text {
 	return out
 }
 
-// Check says what of a metric cannot be asked, by the field: a placeholder without a value, or a selector or regular
-// expression that is none.
+func webTexts(w *v1alpha1.Web) []text {
+	out := []text{{field: "web.url", value: w.URL, plain: true}, {field: "web.body", value: w.Body, plain: true}}
+	for i, h := range w.Headers {
+		if h.Value != nil {
+			out = append(out, text{field: fmt.Sprintf("web.headers[%d].value", i), value: *h.Value, plain: true})
+		}
+	}
+	return out
+}
+
+// Check says what of a metric cannot be asked, by the field: a placeholder without a value, or a selector, regular
+// expression or CEL expression that is none.
 func Check(m v1alpha1.Metric, vars Variables) (field string, err error) {
+	if _, field, err := Compile(m); err != nil {
+		return field, err
+	}
+	if m.Web != nil {
+		_, field, err := ExpandWeb(m.Web, vars)
+		return field, err
+	}
 	filled, err := presets.Fill(m.Compare)
 	if err != nil {
 		return "compare.preset", err

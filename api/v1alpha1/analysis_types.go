@@ -39,7 +39,7 @@ type AnalysisTemplateSpec struct {
 
 // Metric is one thing that is measured and judged.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.compare) != has(self.threshold)",message="exactly one of compare and threshold must be set"
+// +kubebuilder:validation:XValidation:rule="(has(self.compare) ? 1 : 0) + (has(self.threshold) ? 1 : 0) + (has(self.web) ? 1 : 0) == 1",message="exactly one of compare, threshold and web must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.compare) || !has(self.onNoData) || self.onNoData == 'Wait'",message="onNoData of a compare metric is Wait: without data nothing is concluded"
 type Metric struct {
 	// name of the metric.
@@ -54,6 +54,9 @@ type Metric struct {
 	// threshold judges a scalar query against bounds.
 	// +optional
 	Threshold Threshold `json:"threshold,omitzero"`
+	// web judges the answer of an HTTP server.
+	// +optional
+	Web *Web `json:"web,omitempty"`
 	// mode DryRun measures and reports but never decides. Default Enforce.
 	// +optional
 	// +kubebuilder:default=Enforce
@@ -104,7 +107,8 @@ const (
 
 // Threshold judges a scalar query against bounds.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.min) || has(self.max)",message="threshold needs min, max or both"
+// +kubebuilder:validation:XValidation:rule="has(self.min) || has(self.max) || has(self.condition)",message="threshold needs min, max or both, or condition"
+// +kubebuilder:validation:XValidation:rule="!has(self.condition) || (!has(self.min) && !has(self.max))",message="threshold.condition goes without min and max: it may use value"
 // +kubebuilder:validation:XValidation:rule="!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)",message="threshold.min must not exceed threshold.max"
 type Threshold struct {
 	// prometheus asks a Prometheus server.
@@ -120,6 +124,12 @@ type Threshold struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:Pattern=`^[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2})?$`
 	Max *string `json:"max,omitempty"`
+	// condition is a CEL expression that is true where the value is good, e.g. value < 0.01 || value == 1.0. It may use value (a
+	// double) and args.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Condition string `json:"condition,omitempty"`
 	// interval between measurements, at least 1s. Default 30s.
 	// +optional
 	// +kubebuilder:default="30s"
@@ -382,7 +392,7 @@ type Measurement struct {
 	Value string `json:"value,omitempty"`
 	// result is Passed, Failed, NoData or Error.
 	Result string `json:"result"`
-	// message where the provider could not be asked.
+	// message where the provider could not be asked, or where no bound of a value decides.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Message string `json:"message,omitempty"`

@@ -37,6 +37,7 @@ type options struct {
 	namespaces                   string
 	prometheusAddress            string
 	allowFileRepositories        bool
+	allowLocalWebChecks          bool
 	rollouts                     int
 	qps                          float64
 }
@@ -49,6 +50,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.namespaces, "namespaces", "", "comma-separated namespaces to watch; empty means all")
 	fs.StringVar(&o.prometheusAddress, "prometheus-address", "", "server of metrics that name none, e.g. http://prometheus.monitoring:9090; it is asked without credentials")
 	fs.BoolVar(&o.allowFileRepositories, "allow-file-repositories", false, "let Repositories read file:// URLs, that is, the manager's own disk")
+	fs.BoolVar(&o.allowLocalWebChecks, "allow-local-web-checks", false, "let web metrics ask loopback and link-local addresses and metadata services of clouds, which the manager may reach and others not")
 	fs.IntVar(&o.rollouts, "concurrent-rollouts", 8, "how many Rollouts are worked on at once")
 	fs.Float64Var(&o.qps, "kube-api-qps", 100, "requests per second to the API server; the burst is twice that")
 }

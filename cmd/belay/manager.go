@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
+	"github.com/belay-delivery/belay/analysis/web"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/analysisrun"
 	"github.com/belay-delivery/belay/controllers/repository"
@@ -102,7 +103,7 @@ func addControllers(mgr ctrl.Manager, o options) error {
 			return r.SetupWithManager(mgr, rollout.Options{MaxConcurrentReconciles: o.rollouts})
 		},
 		func() error {
-			r := &analysisrun.Reconciler{DefaultAddress: o.prometheusAddress}
+			r := &analysisrun.Reconciler{DefaultAddress: o.prometheusAddress, Asker: web.Client{AllowLocal: o.allowLocalWebChecks}}
 			return r.SetupWithManager(mgr, controller.Options{})
 		},
 		func() error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/belay-delivery/belay/analysis"
 	"github.com/belay-delivery/belay/analysis/prometheus"
+	"github.com/belay-delivery/belay/analysis/web"
 )
 
 // ask asks all questions at once, and waits for all of the answers: each ends with its timeout.
@@ -32,6 +33,10 @@ func (r *Reconciler) askOne(ctx context.Context, q question) analysis.Outcome {
 	if q.err != nil {
 		return o
 	}
+	if q.spec != nil {
+		r.askWeb(ctx, q, &o)
+		return o
+	}
 	querier, err := r.NewQuerier(q.config)
 	if err != nil {
 		o.Err, o.Reason = err, reasonOf(err)
@@ -46,6 +51,7 @@ func (r *Reconciler) askOne(ctx context.Context, q question) analysis.Outcome {
 	case err != nil:
 		o.Err, o.Reason = err, reasonOf(err)
 	}
+	q.decide(ctx, &o)
 	return o
 }
 
@@ -53,12 +59,13 @@ func (r *Reconciler) askOne(ctx context.Context, q question) analysis.Outcome {
 func reasonOf(err error) string {
 	var (
 		address *prometheus.AddressError
+		refused *web.AddressError
 		creds   *prometheus.CredentialsError
 		query   *prometheus.QueryError
 		result  *prometheus.ResultError
 	)
 	switch {
-	case errors.As(err, &address):
+	case errors.As(err, &address), errors.As(err, &refused):
 		return analysis.ReasonBadAddress
 	case errors.As(err, &creds):
 		return analysis.ReasonBadSecret

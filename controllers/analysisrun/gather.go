@@ -12,6 +12,7 @@ import (
 
 	"github.com/belay-delivery/belay/analysis"
 	"github.com/belay-delivery/belay/analysis/prometheus"
+	"github.com/belay-delivery/belay/analysis/web"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
@@ -22,6 +23,12 @@ type question struct {
 	config prometheus.Config
 	err    error
 	reason string // for err
+
+	args        map[string]string
+	expressions analysis.Expressions
+	// spec of a web metric, and its request; nil: config is asked query.
+	spec    *v1alpha1.Web
+	request web.Request
 }
 
 func (q question) failed(reason string, err error) question {
@@ -49,6 +56,10 @@ func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.AnalysisRun, metr
 	secrets := map[string]credentials{}
 	questions := make([]question, 0, len(metrics))
 	for _, m := range metrics {
+		if m.Web != nil {
+			questions = append(questions, r.poseWeb(ctx, run, m, vars))
+			continue
+		}
 		if ref := m.Threshold.Prometheus.SecretRef; ref != nil {
 			if _, known := secrets[ref.Name]; !known {
 				secrets[ref.Name] = r.readSecret(ctx, run.Namespace, ref.Name)
@@ -86,7 +97,11 @@ func (r *Reconciler) pose(m v1alpha1.Metric, vars analysis.Variables, secrets ma
 	if err != nil {
 		return q.failed(analysis.ReasonBadQuery, fmt.Errorf("expanding the query: %w", err))
 	}
-	q.query = query
+	q.query, q.args = query, vars.Args
+	var field string
+	if q.expressions, field, err = analysis.Compile(m); err != nil {
+		return q.failed(analysis.ReasonBadQuery, fmt.Errorf("%s: %w", field, err))
+	}
 	return q
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/belay-delivery/belay/analysis"
 	"github.com/belay-delivery/belay/analysis/prometheus"
+	"github.com/belay-delivery/belay/analysis/web"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
@@ -43,7 +44,9 @@ type Reconciler struct {
 	// Clock tells the time. Default: the real one.
 	Clock clock.PassiveClock
 	// NewQuerier gives the means to ask a server. Default: a prometheus.Pool.
-	NewQuerier  func(prometheus.Config) (prometheus.Querier, error)
+	NewQuerier func(prometheus.Config) (prometheus.Querier, error)
+	// Asker asks the servers of web metrics. Default: a web.Client that refuses local addresses.
+	Asker       Asker
 	comparisons comparisons
 	// DefaultAddress is the server of metrics without an address; it is asked without credentials. Empty: there is none.
 	DefaultAddress string
@@ -66,6 +69,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, opts controller.Options)
 	}
 	if r.NewQuerier == nil {
 		r.NewQuerier = new(prometheus.Pool).Querier
+	}
+	if r.Asker == nil {
+		r.Asker = web.Client{}
 	}
 	if opts.MaxConcurrentReconciles == 0 {
 		opts.MaxConcurrentReconciles = defaultWorkers

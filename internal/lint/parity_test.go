@@ -34,9 +34,9 @@ spec:
   onFailure: {revert: {repository: r, path: apps/a}}
 `,
 	"Decision":                `spec: {subject: {kind: Rollout, name: a}, action: Promote, attempt: 1, step: 0, actor: me}`,
-	"AnalysisTemplate":        `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
-	"ClusterAnalysisTemplate": `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
-	"AnalysisRun":             `spec: {metrics: [{name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}]}`,
+	"AnalysisTemplate":        validMetrics,
+	"ClusterAnalysisTemplate": validMetrics,
+	"AnalysisRun":             validMetrics,
 	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
 	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa}`,
 }
@@ -56,20 +56,21 @@ type row struct {
 const metricsPatch = `{spec: {metrics: [{name: m, threshold: %s}]}}`
 const (
 	comparePatch = `{spec: {metrics: [{name: m, compare: %s}]}}`
+	webPatch     = `{spec: {metrics: [{name: m, web: %s}]}}`
 	bothPatch    = `{spec: {metrics: [{name: m, compare: %s, threshold: %s}]}}`
 )
 
 func metricRows(kind string) []row {
 	at := "spec.metrics[0].threshold"
 	return []row{
-		{kind: kind, name: "no bounds", patch: fmt.Sprintf(metricsPatch, `{prometheus: {query: up}}`), field: at, rule: "threshold needs min, max or both"},
+		{kind: kind, name: "no bounds", patch: fmt.Sprintf(metricsPatch, `{prometheus: {query: up}}`), field: at, rule: "threshold needs min, max or both, or condition"},
 		{kind: kind, name: "min above max", patch: fmt.Sprintf(metricsPatch, `{min: "3", max: "2", prometheus: {query: up}}`), field: at, rule: "threshold.min must not exceed threshold.max"},
 		{kind: kind, name: "interval", patch: fmt.Sprintf(metricsPatch, `{min: "3", interval: 10ms, prometheus: {query: up}}`), field: at + ".interval", rule: "interval must be at least 1s"},
 		{kind: kind, name: "timeout", patch: fmt.Sprintf(metricsPatch, `{min: "3", prometheus: {query: up, timeout: 61s}}`), field: at + ".prometheus.timeout", rule: "timeout must be above 0s and at most 60s"},
 		{kind: kind, name: "secret without address", patch: fmt.Sprintf(metricsPatch, `{min: "3", prometheus: {query: up, secretRef: {name: s}}}`), field: at + ".prometheus", rule: "secretRef needs address: credentials are never sent to the default server"},
 		{kind: kind, name: "not a number", patch: fmt.Sprintf(metricsPatch, `{min: much, prometheus: {query: up}}`), field: at + ".min"},
-		{kind: kind, name: "two judges", patch: fmt.Sprintf(bothPatch, `{latency: {histogram: h}}`, `{min: "1", prometheus: {query: up}}`), field: "spec.metrics[0]", rule: "exactly one of compare and threshold must be set"},
-		{kind: kind, name: "no judge", patch: `{spec: {metrics: [{name: m}]}}`, field: "spec.metrics[0]", rule: "exactly one of compare and threshold must be set"},
+		{kind: kind, name: "two judges", patch: fmt.Sprintf(bothPatch, `{latency: {histogram: h}}`, `{min: "1", prometheus: {query: up}}`), field: "spec.metrics[0]", rule: "exactly one of compare, threshold and web must be set"},
+		{kind: kind, name: "no judge", patch: `{spec: {metrics: [{name: m}]}}`, field: "spec.metrics[0]", rule: "exactly one of compare, threshold and web must be set"},
 		{kind: kind, name: "compare without data", patch: `{spec: {metrics: [{name: m, onNoData: Pass, compare: {latency: {histogram: h}}}]}}`, field: "spec.metrics[0]", rule: "onNoData of a compare metric is Wait: without data nothing is concluded"},
 		{kind: kind, name: "compare nothing", patch: fmt.Sprintf(comparePatch, `{}`), field: "spec.metrics[0].compare", rule: "exactly one of errors and latency must be set"},
 		{kind: kind, name: "errors without series", patch: fmt.Sprintf(comparePatch, `{errors: {total: t}}`), field: "spec.metrics[0].compare", rule: "errors needs total and bad, or compare.preset that fills them in"},
@@ -177,7 +178,7 @@ func rows() []row {
 		{kind: "Sync", name: "interval", patch: `{spec: {interval: 1s}}`, field: "spec.interval", rule: "interval must be at least 5s"},
 		{kind: "Sync", name: "no account", patch: `{spec: {serviceAccountName: null}}`, field: "spec.serviceAccountName"},
 	}
-	return slices.Concat(out, syncRows(), metricRows("AnalysisTemplate"), metricRows("ClusterAnalysisTemplate"), metricRows("AnalysisRun"))
+	return slices.Concat(out, syncRows(), outsideRows(), metricRows("AnalysisTemplate"), metricRows("ClusterAnalysisTemplate"), metricRows("AnalysisRun"))
 }
 
 // place is the name of a valid object, and its namespace where its kind has one.

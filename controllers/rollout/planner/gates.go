@@ -350,7 +350,7 @@ func owes(run *v1alpha1.AnalysisRun, m v1alpha1.Metric, since metav1.Time) strin
 		if s.Name != m.Name {
 			continue
 		}
-		if count := m.Threshold.Count; count > 0 {
+		if count := m.PassCount(); count > 0 {
 			if s.Verdict == v1alpha1.VerdictPass && s.Passed >= count {
 				return ""
 			}
