@@ -2,8 +2,6 @@ package compare
 
 import (
 	"cmp"
-	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -20,6 +18,8 @@ const (
 	Bad
 	// Bucket counts requests that took no longer than Series.Bound; the bucket of +Inf counts them all.
 	Bucket
+	// Sum adds up the durations of all requests of a histogram, in seconds.
+	Sum
 )
 
 // Point is one raw sample of a cumulative counter.
@@ -60,37 +60,67 @@ type Pod struct {
 // out. A difference belongs to the block in which the later of its two samples was taken, so that late and missing scrapes
 // move counts to a later block and invent none.
 type Builder struct {
-	start   time.Time
-	width   time.Duration
-	kinds   []Kind
-	pods    map[string]Pod
-	series  map[string]*Point           // last sample by ID
-	scraped []map[string]time.Time      // earliest sample of each pod, by metric
-	sources []map[string]string         // of each pod, by metric
-	bounds  []map[string][]float64      // of each pod's histogram, by metric
-	open    map[int64][]map[string]*sum // by block, metric and pod
-	closed  int64                       // index of the next block to close
-	begun   bool
+	start  time.Time
+	width  time.Duration
+	kinds  []Kind
+	pods   map[string]Pod
+	series map[seriesKey]*seriesState
+	// watched are the pods with series, by metric and in the order of their names.
+	watched [][]*podState
+	// common are the bounds that the histograms of all pods have, by metric; nil: they must be looked for.
+	common [][]float64
+	// earliest sample of all.
+	earliest time.Time
+	closed   int64 // index of the next block to close
+	begun    bool
+	states   []*seriesState // of the series that were added last
 	// Skipped counts samples that were no counts.
 	Skipped int
 	// Doubled names pods whose second source was left out.
 	Doubled map[string]string
 }
 
-type sum struct {
-	total, bad float64
-	seen       bool // a sample of Total or of the bucket +Inf
-	buckets    map[float64]float64
+type seriesKey struct {
+	metric int
+	part   Part
+	id     string
+}
+
+// seriesState is a series that counts.
+type seriesState struct {
+	key  seriesKey
+	pod  *podState
+	last Point
+	seen bool
+	slot int // of a bucket, among the pod's bounds
+}
+
+// podState is what is known of a pod's series of one metric.
+type podState struct {
+	name    string
+	source  string
+	scraped time.Time // earliest sample
+	bounds  []float64 // in the order in which they were first seen
+	open    []cell
+	slots   []int // of the shared bounds
+}
+
+// cell is what a pod did in a block.
+type cell struct {
+	index           int64
+	total, bad, sum float64
+	seen            bool // a sample of Total or of the bucket +Inf
+	summed          bool
+	buckets         []float64
+	sampled         []bool
 }
 
 // NewBuilder makes a builder of blocks of a width; block 0 begins at start, and those before it are the reference.
 func NewBuilder(metrics []Metric, start time.Time, width time.Duration) *Builder {
-	b := &Builder{start: start, width: width, pods: map[string]Pod{}, series: map[string]*Point{}, open: map[int64][]map[string]*sum{},
-		Doubled: map[string]string{}}
+	b := &Builder{start: start, width: width, pods: map[string]Pod{}, series: map[seriesKey]*seriesState{}, earliest: start,
+		watched: make([][]*podState, len(metrics)), common: make([][]float64, len(metrics)), Doubled: map[string]string{}}
 	for _, m := range metrics {
 		b.kinds = append(b.kinds, m.Kind)
-		b.scraped, b.sources = append(b.scraped, map[string]time.Time{}), append(b.sources, map[string]string{})
-		b.bounds = append(b.bounds, map[string][]float64{})
 	}
 	return b
 }
@@ -104,90 +134,121 @@ func (b *Builder) Watch(pods ...Pod) {
 
 // Add takes in samples; those that it has seen already, and those of pods that are not watched, are left out.
 func (b *Builder) Add(series []Series) {
-	slices.SortFunc(series, func(x, y Series) int { return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.ID, y.ID)) })
-	var use []Series
-	for _, s := range series {
-		if _, watched := b.pods[s.Pod]; !watched || len(s.Points) == 0 || s.Metric >= len(b.kinds) {
+	order := func(x, y Series) int { return cmp.Or(cmp.Compare(x.Source, y.Source), cmp.Compare(x.ID, y.ID)) }
+	if !slices.IsSortedFunc(series, order) {
+		slices.SortFunc(series, order)
+	}
+	for i := range series { // what was scraped first is known before anything is counted
+		if i == len(b.states) {
+			b.states = append(b.states, nil)
+		}
+		b.states[i] = b.know(&series[i], b.states[i])
+	}
+	for i := range series {
+		if b.states[i] == nil {
 			continue
 		}
-		if source, known := b.sources[s.Metric][s.Pod]; known && source != s.Source {
+		for _, p := range series[i].Points {
+			b.point(&series[i], b.states[i], p)
+		}
+	}
+}
+
+// know finds a series that counts, or begins to count it; nil where it is nobody's, or that of a second source.
+// Answers have the same order mostly: guess is the series that was in its place last time.
+func (b *Builder) know(s *Series, guess *seriesState) *seriesState {
+	if len(s.Points) == 0 {
+		return nil
+	}
+	key, first := seriesKey{s.Metric, s.Part, s.ID}, s.Points[0].At
+	state := guess
+	if state == nil || state.key != key {
+		state = b.series[key]
+	}
+	if state == nil {
+		if _, watched := b.pods[s.Pod]; !watched || s.Metric < 0 || s.Metric >= len(b.kinds) {
+			return nil
+		}
+		pod := b.podOf(s)
+		if pod.source != s.Source {
 			b.Doubled[s.Pod] = s.Source
-			continue
+			return nil
 		}
-		b.sources[s.Metric][s.Pod] = s.Source
-		first := s.Points[0].At
-		if t, known := b.scraped[s.Metric][s.Pod]; !known || first.Before(t) {
-			b.scraped[s.Metric][s.Pod] = first
+		state = &seriesState{key: key, pod: pod}
+		if s.Part == Bucket && !math.IsInf(s.Bound, 1) {
+			state.slot = b.slot(s.Metric, pod, s.Bound)
 		}
-		if s.Part == Bucket {
-			b.know(s)
-		}
-		use = append(use, s)
+		b.series[key] = state
 	}
-	for _, s := range use {
-		for _, p := range s.Points {
-			b.point(s, p)
-		}
+	if state.pod.source != s.Source { // the same labels but for those that tell who scraped
+		b.Doubled[s.Pod] = s.Source
+		return nil
 	}
+	if first.Before(state.pod.scraped) {
+		state.pod.scraped = first
+	}
+	if first.Before(b.earliest) {
+		b.earliest = first
+	}
+	return state
 }
 
-func (b *Builder) know(s Series) {
-	known := b.bounds[s.Metric][s.Pod]
-	if i, found := slices.BinarySearch(known, s.Bound); !found && !math.IsInf(s.Bound, 1) {
-		b.bounds[s.Metric][s.Pod] = slices.Insert(known, i, s.Bound)
+func (b *Builder) podOf(s *Series) *podState {
+	list := b.watched[s.Metric]
+	i, found := slices.BinarySearchFunc(list, s.Pod, func(p *podState, name string) int { return cmp.Compare(p.name, name) })
+	if !found {
+		list = slices.Insert(list, i, &podState{name: s.Pod, source: s.Source, scraped: s.Points[0].At})
+		b.watched[s.Metric] = list
+		b.common[s.Metric] = nil
 	}
+	return list[i]
 }
 
-func (b *Builder) point(s Series, p Point) {
+// slot of a bound of a pod's histogram.
+func (b *Builder) slot(metric int, pod *podState, bound float64) int {
+	if i := slices.Index(pod.bounds, bound); i >= 0 {
+		return i
+	}
+	pod.bounds = append(pod.bounds, bound)
+	b.common[metric] = nil
+	return len(pod.bounds) - 1
+}
+
+func (b *Builder) point(s *Series, state *seriesState, p Point) {
 	if math.IsNaN(p.Value) || math.IsInf(p.Value, 0) || p.Value < 0 {
 		b.Skipped++
 		return
 	}
-	key := fmt.Sprintf("%d/%d/%s", s.Metric, s.Part, s.ID)
-	last := b.series[key]
-	if last != nil && !p.At.After(last.At) {
+	if state.seen && !p.At.After(state.last.At) {
 		return
 	}
 	increment := p.Value
 	switch {
-	case last != nil && p.Value >= last.Value:
-		increment = p.Value - last.Value
-	case last != nil: // a reset: it began again at 0
-	case p.At.After(b.scraped[s.Metric][s.Pod]): // its pod was scraped before, and did not have it
-	case b.pods[s.Pod].Created.Before(b.from()): // it may have counted long before anybody looked
+	case state.seen && p.Value >= state.last.Value:
+		increment = p.Value - state.last.Value
+	case state.seen: // a reset: it began again at 0
+	case p.At.After(state.pod.scraped): // its pod was scraped before, and did not have it
+	case b.pods[s.Pod].Created.Before(b.earliest): // it may have counted long before anybody looked
 		increment = 0
 	}
-	b.series[key] = &Point{At: p.At, Value: p.Value}
+	state.last, state.seen = p, true
 	index := b.index(p.At)
 	if b.begun && index < b.closed {
 		index = b.closed // it came late
 	}
-	c := b.cell(index, s.Metric, s.Pod)
+	c := state.pod.cell(index)
 	switch {
 	case s.Part == Bad:
 		c.bad += increment
-	case s.Part == Total:
-		c.total += increment
-		c.seen = true
-	case math.IsInf(s.Bound, 1):
+	case s.Part == Sum:
+		c.sum += increment
+		c.summed = true
+	case s.Part == Total, math.IsInf(s.Bound, 1):
 		c.total += increment
 		c.seen = true
 	default:
-		c.buckets[s.Bound] += increment
+		c.bucket(state.slot, increment)
 	}
-}
-
-// from is where the samples that are asked for begin.
-func (b *Builder) from() time.Time {
-	earliest := b.start
-	for _, pods := range b.scraped {
-		for _, t := range pods {
-			if t.Before(earliest) {
-				earliest = t
-			}
-		}
-	}
-	return earliest
 }
 
 // index of the block in which a sample was taken; one at the very end of a block belongs to it.
@@ -200,29 +261,59 @@ func (b *Builder) index(at time.Time) int64 {
 	return i
 }
 
-func (b *Builder) cell(index int64, metric int, pod string) *sum {
-	if b.open[index] == nil {
-		b.open[index] = make([]map[string]*sum, len(b.kinds))
+func (p *podState) cell(index int64) *cell {
+	for i := range p.open {
+		if p.open[i].index == index {
+			return &p.open[i]
+		}
 	}
-	if b.open[index][metric] == nil {
-		b.open[index][metric] = map[string]*sum{}
+	p.open = append(p.open, cell{index: index})
+	return &p.open[len(p.open)-1]
+}
+
+func (c *cell) bucket(slot int, increment float64) {
+	for len(c.buckets) <= slot {
+		c.buckets, c.sampled = append(c.buckets, 0), append(c.sampled, false)
 	}
-	c := b.open[index][metric][pod]
-	if c == nil {
-		c = &sum{buckets: map[float64]float64{}}
-		b.open[index][metric][pod] = c
+	c.buckets[slot] += increment
+	c.sampled[slot] = true
+}
+
+// take takes a block's cell away; nil where there is none.
+func (p *podState) take(index int64) *cell {
+	i := slices.IndexFunc(p.open, func(c cell) bool { return c.index == index })
+	if i < 0 {
+		return nil
 	}
-	return c
+	c := p.open[i]
+	p.open = slices.Delete(p.open, i, i+1)
+	return &c
+}
+
+// first index of a block with samples.
+func (b *Builder) first() (int64, bool) {
+	least, found := int64(0), false
+	for _, pods := range b.watched {
+		for _, p := range pods {
+			for _, c := range p.open {
+				if !found || c.index < least {
+					least, found = c.index, true
+				}
+			}
+		}
+	}
+	return least, found
 }
 
 // Close gives the blocks that ended at or before a time, in order, blocks without samples included; each only once. Give
 // late scrapes time: a sample that comes after its block was closed counts in the next one.
 func (b *Builder) Close(until time.Time) []Block {
 	if !b.begun {
-		if len(b.open) == 0 {
+		first, found := b.first()
+		if !found {
 			return nil
 		}
-		b.closed, b.begun = min(0, slices.Min(slices.Collect(maps.Keys(b.open)))), true
+		b.closed, b.begun = min(0, first), true
 	}
 	var out []Block
 	for ; ; b.closed++ {
@@ -231,33 +322,24 @@ func (b *Builder) Close(until time.Time) []Block {
 			return out
 		}
 		out = append(out, b.block(b.closed, end))
-		delete(b.open, b.closed)
 	}
 }
 
 func (b *Builder) block(index int64, end time.Time) Block {
 	out := Block{Start: end.Add(-b.width), End: end, Metrics: make([]Counts, len(b.kinds))}
 	for m, kind := range b.kinds {
-		var cells map[string]*sum
-		if b.open[index] != nil {
-			cells = b.open[index][m]
-		}
 		counts := &out.Metrics[m]
 		if kind == Latency {
 			counts.Bounds = b.shared(m)
 		}
-		for _, name := range slices.Sorted(maps.Keys(cells)) {
-			c, pod := cells[name], b.pods[name]
-			if !c.seen {
+		for _, state := range b.watched[m] {
+			c := state.take(index)
+			if c == nil || !c.seen {
 				continue
 			}
-			t := Tally{Pod: name, Born: pod.Born, Requests: c.total, Bad: c.bad}
-			for _, bound := range counts.Bounds {
-				if upTo, sampled := c.buckets[bound]; sampled {
-					t.Above = append(t.Above, max(0, c.total-upTo))
-				}
-			}
-			if len(t.Above) != len(counts.Bounds) { // its histogram has other buckets now
+			pod := b.pods[state.name]
+			t := Tally{Pod: state.name, Born: pod.Born, Requests: c.total, Bad: c.bad, Sum: c.sum, Summed: c.summed}
+			if !c.above(&t, state.slots) { // its histogram has other buckets now
 				continue
 			}
 			if pod.Canary {
@@ -270,18 +352,40 @@ func (b *Builder) block(index int64, end time.Time) Block {
 	return out
 }
 
-// shared are the bounds that the histograms of all pods have.
+// above fills in what was above the shared bounds, and says whether each of them was sampled.
+func (c *cell) above(t *Tally, slots []int) bool {
+	if len(slots) == 0 {
+		return true
+	}
+	t.Above = make([]float64, len(slots))
+	for i, slot := range slots {
+		if slot >= len(c.sampled) || !c.sampled[slot] {
+			return false
+		}
+		t.Above[i] = max(0, c.total-c.buckets[slot])
+	}
+	return true
+}
+
+// shared are the bounds that the histograms of all pods have, ascending; it tells each pod where they are.
 func (b *Builder) shared(metric int) []float64 {
-	var out []float64
-	for i, name := range slices.Sorted(maps.Keys(b.bounds[metric])) {
+	if b.common[metric] != nil {
+		return b.common[metric]
+	}
+	out := []float64{}
+	for i, pod := range b.watched[metric] {
 		if i == 0 {
-			out = slices.Clone(b.bounds[metric][name])
+			out = slices.Sorted(slices.Values(pod.bounds))
 			continue
 		}
-		out = slices.DeleteFunc(out, func(bound float64) bool {
-			_, found := slices.BinarySearch(b.bounds[metric][name], bound)
-			return !found
-		})
+		out = slices.DeleteFunc(out, func(bound float64) bool { return !slices.Contains(pod.bounds, bound) })
 	}
+	for _, pod := range b.watched[metric] {
+		pod.slots = make([]int, len(out))
+		for i, bound := range out {
+			pod.slots[i] = slices.Index(pod.bounds, bound)
+		}
+	}
+	b.common[metric] = out
 	return out
 }

@@ -98,6 +98,9 @@ type Tally struct {
 	Requests float64
 	// Bad requests, of Errors.
 	Bad float64
+	// Sum of the durations of all requests in seconds, of Latency; Summed says whether it was measured.
+	Sum    float64
+	Summed bool
 	// Above[i] is how many requests took longer than Bounds[i] of the block, of Latency.
 	Above []float64
 }

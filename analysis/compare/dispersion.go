@@ -2,6 +2,7 @@ package compare
 
 import (
 	"maps"
+	"math"
 	"slices"
 )
 
@@ -30,10 +31,13 @@ type dispersion struct {
 	blocks      int
 }
 
-// pearson is the statistic and its degrees of freedom, over what is remembered.
-type pearson struct{ chi2, df float64 }
+// pearson is the statistic and its degrees of freedom, over what is remembered; and how many bad requests how many pods had.
+type pearson struct{ chi2, df, bad, pods float64 }
 
-func (p *pearson) forget() { p.chi2, p.df = p.chi2*memoryOfDispersion, p.df*memoryOfDispersion }
+func (p *pearson) forget() {
+	p.chi2, p.df = p.chi2*memoryOfDispersion, p.df*memoryOfDispersion
+	p.bad, p.pods = p.bad*memoryOfDispersion, p.pods*memoryOfDispersion
+}
 
 func (p *pearson) add(cells []podCount) {
 	var n, x, k float64
@@ -53,6 +57,7 @@ func (p *pearson) add(cells []podCount) {
 		}
 	}
 	p.df += k - 1
+	p.bad, p.pods = p.bad+x, p.pods+k
 }
 
 func (p *pearson) phi() float64 {
@@ -92,6 +97,25 @@ func (d *dispersion) add(names []string, cells []podCount) {
 }
 
 func (d *dispersion) phi() float64 { return max(d.short.phi(), d.long.phi()) }
+
+// apart separates the two reasons for which pods differ. Chance and bursts make differences that are new in each block: they
+// are phi, by which evidence is divided. That some pods are worse for minutes on end makes differences that do not average
+// out, and dividing is no remedy for them: far is how many times worse than the others a stable pod is that is farPods
+// standard deviations from them, on the logarithmic scale, and no canary is halted for less. The excess of the long sums'
+// statistic over the short ones' is that of a log-normal factor with variance tau2, Nq*(exp(tau2)-1) for Nq bad requests a
+// pod; only what exceeds twice its standard error counts as such, the rest is left in phi.
+func (d *dispersion) apart() (phi, far float64) {
+	short, long := d.short.phi(), d.long.phi()
+	if d.long.pods == 0 || d.long.bad == 0 || long <= short {
+		return d.phi(), 1
+	}
+	bad := d.long.bad / d.long.pods
+	resolved := long - short - 2*long*math.Sqrt((2+long/bad)/(d.long.df+priorWeight))
+	if resolved <= 0 {
+		return d.phi(), 1
+	}
+	return long - resolved, math.Exp(farPods * math.Sqrt(math.Log1p(resolved/bad)))
+}
 
 // recent is the bad share of the last blocks: of 20 minutes, and of two.
 type recent struct{ n, x, nowN, nowX float64 }

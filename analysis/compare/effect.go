@@ -5,6 +5,16 @@ import "math"
 // ratios are the ratios of bad shares, canary to stable, between which the confidence sequence tells.
 var effectGrid = logGrid(1.0/64, 64, 97)
 
+var effectLogs = logs(effectGrid)
+
+func logs(grid []float64) []float64 {
+	out := make([]float64, len(grid))
+	for i, x := range grid {
+		out[i] = math.Log(x)
+	}
+	return out
+}
+
 // effect is a confidence sequence for the ratio of bad shares: the set of ratios that a mixture over the grid has not refuted.
 // It holds at all times at once (prior-posterior-ratio martingale: Waudby-Smith and Ramdas, arXiv 2006.04347).
 type effect struct{ log []float64 }
@@ -16,8 +26,9 @@ func (e *effect) add(s split, phi float64) {
 		return
 	}
 	o := s.nc / s.ns
+	known := math.Log(o)
 	for i, r := range effectGrid {
-		e.log[i] += (s.xc*math.Log(r*o) - (s.xc+s.xs)*math.Log1p(r*o)) / phi
+		e.log[i] += (s.xc*(effectLogs[i]+known) - (s.xc+s.xs)*math.Log1p(r*o)) / phi
 	}
 }
 

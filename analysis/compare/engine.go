@@ -84,6 +84,9 @@ func (e *Engine) restart(at time.Time) {
 		for _, s := range j.signals {
 			s.harm.restart()
 		}
+		if j.means != nil {
+			j.means.normal.restart()
+		}
 	}
 	e.restarted = at
 }
@@ -138,7 +141,7 @@ func (j *judged) enough() bool {
 			return true
 		}
 	}
-	return false
+	return j.means != nil && j.means.enough()
 }
 
 func (e *Engine) broken() (*judged, bool) {

@@ -16,6 +16,8 @@ const (
 // the logarithmic scale.
 var alternatives = logGrid(1.2, 200, 20)
 
+var alternativeLogs = logs(alternatives)
+
 func logGrid(from, to float64, n int) []float64 {
 	out := make([]float64, n)
 	for i := range out {
@@ -55,8 +57,9 @@ func (h *harm) add(s split, ratio, phi float64) {
 		return
 	}
 	o := s.nc * ratio / s.ns
+	null := math.Log1p(o)
 	for i, g := range alternatives {
-		increment := (s.xc*math.Log(g) + (s.xc+s.xs)*(math.Log1p(o)-math.Log1p(g*o))) / phi
+		increment := (s.xc*alternativeLogs[i] + (s.xc+s.xs)*(null-math.Log1p(g*o))) / phi
 		h.sum[i] += math.Min(increment, maxIncrement)
 	}
 }

@@ -23,16 +23,17 @@ func newSafety() *safety {
 func (f *safety) add(s split, ratio, bound, phi float64) {
 	if s.comparable() && s.xc+s.xs > 0 {
 		o := s.nc * ratio / s.ns
+		null := math.Log1p(o)
 		for i, g := range alternatives {
-			f.mirror[i] += (-s.xc*math.Log(g) + (s.xc+s.xs)*(math.Log1p(o)-math.Log1p(o/g))) / phi
+			f.mirror[i] += (-s.xc*alternativeLogs[i] + (s.xc+s.xs)*(null-math.Log1p(o/g))) / phi
 		}
 	}
 	if s.nc == 0 || bound <= 0 || bound >= 1 {
 		return
 	}
+	null := math.Log1p(-bound)
 	for i, g := range alternatives {
-		q := bound / g
-		f.alone[i] += (-s.xc*math.Log(g) + (s.nc-s.xc)*(math.Log1p(-q)-math.Log1p(-bound))) / phi
+		f.alone[i] += (-s.xc*alternativeLogs[i] + (s.nc-s.xc)*(math.Log1p(-bound/g)-null)) / phi
 	}
 }
 

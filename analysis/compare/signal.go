@@ -30,6 +30,7 @@ func newSignal(bound float64) *signal {
 type judged struct {
 	Metric
 	signals []*signal
+	means   *means // of Latency only
 	stable  distribution
 	// last blocks of stable, newest last, for the objective; and of the canary, for the guard against failing altogether.
 	lastStable, lastCanary []podCount
@@ -39,6 +40,8 @@ func newJudged(m Metric) *judged {
 	j := &judged{Metric: m}
 	if m.Kind == Errors {
 		j.signals = []*signal{newSignal(0)}
+	} else {
+		j.means = newMeans()
 	}
 	return j
 }
@@ -57,6 +60,9 @@ func (j *judged) reference(c Counts) {
 	}
 	for _, s := range j.signals {
 		j.learn(s, c)
+	}
+	if j.means != nil {
+		j.means.learn(c)
 	}
 }
 
@@ -98,15 +104,19 @@ func (j *judged) add(c Counts, start time.Time, cfg Config, next float64, full b
 	if j.Kind == Latency && len(j.signals) == 0 {
 		j.reference(c) // there was no traffic to look back on: begin now
 	}
+	if j.means != nil {
+		j.means.add(c, j.Margin.Ratio, start.Add(-cfg.WarmUp))
+	}
 	var canary, stable podCount
 	for _, s := range j.signals {
 		sp := s.split(j.Kind, c, start.Add(-cfg.WarmUp))
 		borne, excluded, bound := j.ratios(s, cfg.Budget/next, full)
 		phi := s.dispersion.phi()
+		chance, far := s.dispersion.apart()
 		if cfg.Independent {
-			phi = 1
+			phi, chance, far = 1, 1, 1
 		}
-		s.harm.add(sp, borne, phi)
+		s.harm.add(sp, math.Max(borne, far), chance)
 		s.safety.add(sp, excluded, bound, phi)
 		s.effect.add(sp, phi)
 		s.stepRequests += sp.nc
@@ -211,8 +221,16 @@ func (j *judged) allFail() bool {
 	return j.Kind == Errors && len(j.lastCanary) == 2 && n >= 20 && x == n && j.signals[0].stable.share() < 0.5
 }
 
-// harmValue is the average of the signals' evidence.
+// harmValue is the average of the signals' evidence. Where there are means, they and the bounds weigh the same.
 func (j *judged) harmValue() float64 {
+	bounds := j.boundsValue()
+	if j.means == nil || !j.means.known() {
+		return bounds
+	}
+	return (bounds + j.means.value()) / 2
+}
+
+func (j *judged) boundsValue() float64 {
 	if len(j.signals) == 0 {
 		return 1
 	}

@@ -13,10 +13,10 @@ import (
 // Cell is what a rule did in one scenario at one rate of requests.
 type Cell struct {
 	Runs, Halted, Promoted int
-	// minutes until the right end.
-	minutes []float64
-	// exposure of this rule, and without any gate.
-	exposure, ungated float64
+	// Minutes until the right end.
+	Minutes []float64
+	// Exposure of this rule, and without any gate.
+	Exposure, Ungated float64
 }
 
 // Halts is the share of rollouts that were halted.
@@ -27,17 +27,17 @@ func (c Cell) Promotes() float64 { return float64(c.Promoted) / float64(c.Runs) 
 
 // Median of the minutes until the right end; NaN where it never came.
 func (c Cell) Median() float64 {
-	if len(c.minutes) == 0 {
+	if len(c.Minutes) == 0 {
 		return math.NaN()
 	}
-	slices.Sort(c.minutes)
-	return c.minutes[len(c.minutes)/2]
+	slices.Sort(c.Minutes)
+	return c.Minutes[len(c.Minutes)/2]
 }
 
 // Within is the share of all runs that came to the right end within minutes.
 func (c Cell) Within(minutes float64) float64 {
 	n := 0
-	for _, m := range c.minutes {
+	for _, m := range c.Minutes {
 		if m <= minutes {
 			n++
 		}
@@ -96,26 +96,31 @@ func Measure(rules []Rule, s Scenario, at Setting, seeds, workers int) []Cell {
 				c.Promoted++
 			}
 			if s.Bad && o.Halted || !s.Bad && o.Promoted {
-				c.minutes = append(c.minutes, float64(o.Blocks)*width.Minutes())
+				c.Minutes = append(c.Minutes, float64(o.Blocks)*width.Minutes())
 			}
-			c.exposure, c.ungated = c.exposure+min(o.Exposure, ungated), c.ungated+ungated
+			c.Exposure, c.Ungated = c.Exposure+min(o.Exposure, ungated), c.Ungated+ungated
 		}
 	}
 	return cells
 }
 
 func judge(rules []Rule, s Scenario, at Setting, seed uint64) []Outcome {
-	var course *Course
+	v := NewService(s, at.RPS, at.Native, seed)
+	course := &Course{}
+	if slices.ContainsFunc(rules, func(r Rule) bool { return r.Fixed != nil }) {
+		course, v = Record(v)
+	} else {
+		for range lookBack {
+			course.reference = append(course.reference, v.Next(0))
+		}
+	}
 	var out []Outcome
 	for _, r := range rules {
 		if r.Closed != nil {
-			out = append(out, r.Closed(NewService(s, at.RPS, at.Native, seed)))
-			continue
+			out = append(out, r.Closed(v.Clone(), course.reference))
+		} else {
+			out = append(out, r.Fixed(course))
 		}
-		if course == nil {
-			course = Record(NewService(s, at.RPS, at.Native, seed))
-		}
-		out = append(out, r.Fixed(course))
 	}
 	return out
 }
@@ -133,23 +138,24 @@ func key(rule, scenario string, at Setting) string { return rule + "|" + scenari
 // Cell of a rule in a scenario.
 func (t *Table) Cell(rule, scenario string, at Setting) Cell { return t.Cells[key(rule, scenario, at)] }
 
-// Run measures everything, and says on progress how far it is.
-func Run(seeds, workers int, settings []Setting, progress io.Writer) *Table {
-	t := &Table{Seeds: seeds, Settings: settings, Rules: append(Peers(), Belay()...), Cells: map[string]Cell{}}
-	hard := slices.DeleteFunc(slices.Clone(t.Rules), func(r Rule) bool { return !strings.HasPrefix(r.Name, "Belay, α 0.01") })
-	for _, at := range settings {
-		for i, s := range slices.Concat(Good, Bad, Stress) {
-			rules := t.Rules
-			if i >= len(Good)+len(Bad) {
-				rules = hard
-			}
-			for k, c := range Measure(rules, s, at, seeds, workers) {
-				t.Cells[key(rules[k].Name, s.Name, at)] = c
-			}
-			fmt.Fprintf(progress, "%s: %s\n", at, s.Name)
+// Rules that are measured.
+func Rules() []Rule { return append(Peers(), Belay()...) }
+
+// Column measures one setting, and says on progress how far it is. The answer has the cells by rule and scenario.
+func Column(at Setting, seeds, workers int, progress io.Writer) map[string]Cell {
+	all, out := Rules(), map[string]Cell{}
+	hard := slices.DeleteFunc(slices.Clone(all), func(r Rule) bool { return !strings.HasPrefix(r.Name, "Belay, α 0.01") })
+	for i, s := range slices.Concat(Good, Bad, Stress) {
+		rules := all
+		if i >= len(Good)+len(Bad) {
+			rules = hard
 		}
+		for k, c := range Measure(rules, s, at, seeds, workers) {
+			out[key(rules[k].Name, s.Name, at)] = c
+		}
+		fmt.Fprintf(progress, "%s: %s\n", at, s.Name)
 	}
-	return t
+	return out
 }
 
 // sum of several cells.
@@ -161,8 +167,8 @@ func (t *Table) sum(rule string, at Setting, scenarios []Scenario, keep func(Sce
 		}
 		c := t.Cell(rule, s.Name, at)
 		out.Runs, out.Halted, out.Promoted = out.Runs+c.Runs, out.Halted+c.Halted, out.Promoted+c.Promoted
-		out.minutes = append(out.minutes, c.minutes...)
-		out.exposure, out.ungated = out.exposure+c.exposure, out.ungated+c.ungated
+		out.Minutes = append(out.Minutes, c.Minutes...)
+		out.Exposure, out.Ungated = out.Exposure+c.Exposure, out.Ungated+c.Ungated
 	}
 	return out
 }
@@ -191,7 +197,7 @@ func (t *Table) Markdown(w io.Writer) {
 			worst, upper := t.worst(r.Name, at, Good)
 			_, missed := Wilson(mat.Promoted, mat.Runs)
 			fmt.Fprintf(w, "| %s | %s | %s (%s) | %s | %s (%s) | %s | %s | %s | %s |\n", r.Name, pc(good.Halts()), pc(worst), pc(upper), pc(bad.Promotes()),
-				pc(mat.Promotes()), pc(missed), pc(bad.exposure/bad.ungated), num(bad.Median()), num(good.Median()),
+				pc(mat.Promotes()), pc(missed), pc(bad.Exposure/bad.Ungated), num(bad.Median()), num(good.Median()),
 				pc(float64(good.Runs-good.Halted-good.Promoted)/float64(good.Runs)))
 		}
 	}

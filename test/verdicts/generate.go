@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"gonum.org/v1/gonum/stat/distuv"
@@ -27,7 +28,7 @@ var defaultBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 // fineBuckets grow by 2^(1/8), about 9 %, as those of a native histogram of schema 3.
 var fineBuckets = func() []float64 {
 	var out []float64
-	for i := -64; i <= 32; i++ {
+	for i := -56; i <= 24; i++ {
 		out = append(out, math.Pow(2, float64(i)/8))
 	}
 	return out
@@ -51,6 +52,8 @@ type Scenario struct {
 	slowMode      float64                               // share of the canary's requests that take 2 s
 	errorRatio    float64                               // factor on the canary's share of errors
 	errorAbsolute float64
+	missing       float64 // share of scrapes that are missing; everywhere at least usuallyMissing
+	restarts      float64 // restarts of each stable pod in an hour; everywhere at least usualRestarts
 }
 
 func plus(pp float64) func(float64, float64) float64 {
@@ -98,130 +101,178 @@ var Stress = []Scenario{
 	{Name: "exactly at the margin of latency", slower: 1.15},
 	{Name: "brown-out and bursts", brownOut: true, bursts: 8},
 	{Name: "spike, bursts, cold start", spike: true, bursts: 8, coldStart: true},
+	{Name: "a tenth of the scrapes missing, pods restart", spreadOfPods: 1, missing: 0.1, restarts: 2},
 }
 
-// Service is one seeded course of events. Blocks must be asked for in order.
+// Service is one seeded course of events. Blocks must be asked for in order. What is common to all pods, each pod, and the
+// scrapes draw from sources of chance of their own: whatever weights a rule asks for, the same things happen at the same time.
 type Service struct {
 	Scenario
 	rps                 float64
+	native              bool
 	bounds              []float64
-	r                   *rand.Rand
-	block               int     // since the canary began; negative in the look-back
-	began               float64 // minutes since the canary began at which a brown-out or spike starts
+	logs                []float64 // of the bounds
+	chance              *source   // of what is common
+	block               int       // since the canary began; negative in the look-back
+	began               float64   // minutes since the canary began at which a brown-out or spike starts
 	traffic, errs, slow ar
 	pods                []pod
 	start               time.Time
+	builder             *compare.Builder
+	scraped             []compare.Series
 	// Baseline is what a pod of the stable revision did that got as much traffic as the canary, for rules that need one: its
-	// errors, and its durations. It is drawn apart, so that rules that do without see the same course of events.
+	// errors, and its durations.
 	Baseline [2]compare.Tally
-	second   *rand.Rand
 	mate     pod
 }
 
 type pod struct {
 	name          string
+	r             *source
 	errors, speed float64
 	drift         ar
+	created       time.Time
+	counters      counters
+}
+
+// source of chance that can be copied.
+type source struct {
+	*rand.Rand
+	state *rand.PCG
+}
+
+func newSource(seed, stream uint64) *source {
+	state := rand.NewPCG(seed, stream)
+	return &source{Rand: rand.New(state), state: state}
+}
+
+func (s *source) clone() *source {
+	state := *s.state
+	return &source{Rand: rand.New(&state), state: &state}
 }
 
 // ar is an AR(1) process with a stationary sd.
 type ar struct{ value, sd, rho float64 }
 
-func (a *ar) step(r *rand.Rand) float64 {
+func (a *ar) step(r *source) float64 {
 	a.value = a.rho*a.value + a.sd*math.Sqrt(1-a.rho*a.rho)*r.NormFloat64()
 	return math.Exp(a.value)
 }
 
 // NewService makes the course of events of a scenario, a rate of requests per second in all, and a seed.
 func NewService(s Scenario, rps float64, native bool, seed uint64) *Service {
-	r := rand.New(rand.NewPCG(seed, 0xbe1a7))
-	v := &Service{Scenario: s, rps: rps, bounds: defaultBuckets, r: r, block: -lookBack, began: 2 + 10*r.Float64(),
+	r := newSource(seed, 0xbe1a7)
+	v := &Service{Scenario: s, rps: rps, native: native, bounds: defaultBuckets, chance: r, block: -lookBack, began: 2 + 10*r.Float64(),
 		traffic: ar{sd: 0.2, rho: 0.95}, errs: ar{sd: 0.3, rho: 0.9}, slow: ar{sd: 0.05, rho: 0.9},
 		start: time.Unix(1_800_000_000, 0).UTC()}
 	if native {
 		v.bounds = fineBuckets
 	}
+	for _, b := range v.bounds {
+		v.logs = append(v.logs, math.Log(b))
+	}
 	for _, a := range []*ar{&v.traffic, &v.errs, &v.slow} {
 		a.value = a.sd * r.NormFloat64()
 	}
 	for i := range stablePods + 1 {
-		p := pod{name: fmt.Sprintf("stable-%d", i), errors: math.Exp(0.15 * s.spreadOfPods * r.NormFloat64()),
-			speed: math.Exp(0.03 * s.spreadOfPods * r.NormFloat64()), drift: ar{sd: s.Drift, rho: 0.97}}
-		p.drift.value = p.drift.sd * r.NormFloat64()
-		v.pods = append(v.pods, p)
+		v.pods = append(v.pods, v.pod(fmt.Sprintf("stable-%d", i), seed, uint64(i)))
 	}
-	v.pods[stablePods].name = "canary-0"
-	v.second = rand.New(rand.NewPCG(seed, 0xba5e))
-	v.mate = pod{errors: math.Exp(0.15 * s.spreadOfPods * v.second.NormFloat64()), speed: math.Exp(0.03 * s.spreadOfPods * v.second.NormFloat64()),
-		drift: ar{sd: s.Drift, rho: 0.97}}
+	v.pods[stablePods].name = "the-canary" // after stable-8
+	v.mate = v.pod("mate", seed, 0xba5e)
+	v.watch()
 	return v
 }
 
-// Next block at a weight from 0 to 1; 0 is the time before the canary.
-func (v *Service) Next(weight float64) compare.Block {
-	minutes := float64(v.block) * width.Minutes()
-	rate := v.rps * width.Seconds() * v.traffic.step(v.r)
-	errs, slow := baseErrors*v.errs.step(v.r), v.slow.step(v.r)
-	during := v.block >= 0 && minutes >= v.began && minutes < v.began+5
+func (v *Service) pod(name string, seed, stream uint64) pod {
+	r := newSource(seed, 0x90d<<32|stream)
+	p := pod{name: name, r: r, errors: math.Exp(0.15 * v.spreadOfPods * r.NormFloat64()), speed: math.Exp(0.03 * v.spreadOfPods * r.NormFloat64()),
+		drift: ar{sd: v.Drift, rho: 0.97}}
+	p.drift.value = p.drift.sd * r.NormFloat64()
+	return p
+}
+
+// moment is what is common to all pods in a block.
+type moment struct{ minutes, weight, rate, errs, duration float64 }
+
+func (v *Service) moment(weight float64) moment {
+	m := moment{minutes: float64(v.block) * width.Minutes(), weight: weight, rate: v.rps * width.Seconds() * v.traffic.step(v.chance)}
+	errs, slow := baseErrors*v.errs.step(v.chance), v.slow.step(v.chance)
+	during := v.block >= 0 && m.minutes >= v.began && m.minutes < v.began+5
 	if v.brownOut && during {
 		errs, slow = errs+0.10, slow*2
 	}
 	if v.spike && during {
-		rate, slow = rate*3, slow*1.2
+		m.rate, slow = m.rate*3, slow*1.2
 	}
-	b := compare.Block{Start: v.start.Add(time.Duration(v.block) * width), Metrics: make([]compare.Counts, 2)}
-	b.End = b.Start.Add(width)
-	b.Metrics[1].Bounds = v.bounds
-	clusters := v.clusters(rate, errs, weight)
+	m.errs, m.duration = errs, median*slow
+	return m
+}
+
+// Next block at a weight from 0 to 1; 0 is the time before the canary. Pods serve, are scraped, and the block is what the
+// builder makes of the samples.
+func (v *Service) Next(weight float64) compare.Block {
+	m := v.moment(weight)
+	v.scraped = v.scraped[:0]
 	for i := range v.pods {
 		p, canary := &v.pods[i], i == stablePods
 		share := (1 - weight) / stablePods
 		if canary {
 			share = weight
 		}
-		drift := p.drift.step(v.r)
-		if share == 0 {
-			continue
+		if canary && v.block < 0 {
+			continue // it is not there yet
 		}
-		e, d := errs*p.errors*drift, median*slow*p.speed*math.Exp(0.02*v.r.NormFloat64())
-		if v.bursts > 0 {
-			e *= 0.3
-		}
-		mode := 0.0
-		if canary {
-			e, d, mode = v.regress(e, d, minutes, weight)
-		}
-		requests := rate * share
-		errors, latency := compare.Tally{Pod: p.name, Born: v.start}, compare.Tally{Pod: p.name, Born: v.start}
-		errors.Bad = v.poisson(requests*min(e, 1)) + clusters[i]
-		errors.Requests = errors.Bad + v.poisson(requests*(1-min(e, 1)))
-		latency.Requests, latency.Above = v.durations(requests, d, mode)
-		if canary {
-			b.Metrics[0].Canary, b.Metrics[1].Canary = []compare.Tally{errors}, []compare.Tally{latency}
-		} else {
-			b.Metrics[0].Stable, b.Metrics[1].Stable = append(b.Metrics[0].Stable, errors), append(b.Metrics[1].Stable, latency)
-		}
+		v.scrape(p, canary, v.serve(p, canary, m, share))
 	}
-	v.baseline(rate*weight, errs, median*slow)
+	v.baseline(m)
 	v.block++
-	return b
+	end := v.start.Add(time.Duration(v.block) * width)
+	v.builder.Add(v.scraped)
+	if blocks := v.builder.Close(end); len(blocks) == 1 {
+		return blocks[0]
+	}
+	return compare.Block{Start: end.Add(-width), End: end, Metrics: make([]compare.Counts, 2)}
 }
 
-func (v *Service) baseline(requests, errs, duration float64) {
-	first := v.r
-	v.r = v.second
-	defer func() { v.r = first }()
-	e := errs * v.mate.errors * v.mate.drift.step(v.r)
-	clustered := 0.0
-	if v.bursts > 0 {
-		for range int(v.poisson(0.7 * requests * e / v.bursts)) {
-			clustered += 1 + math.Floor(math.Log(1-v.r.Float64())/math.Log(1-1/v.bursts))
+// served is what a pod did in a block.
+type served struct {
+	requests, bad float64
+	total, sum    float64
+	buckets       []float64 // not cumulative; the last one is that of +Inf
+}
+
+func (v *Service) serve(p *pod, canary bool, m moment, share float64) served {
+	drift := p.drift.step(p.r)
+	e, d, mode := m.errs*p.errors*drift, m.duration*p.speed*math.Exp(0.02*p.r.NormFloat64()), 0.0
+	requests := m.rate * share
+	out := served{}
+	if v.bursts > 0 { // 70 % of the errors come in geometric clusters
+		for range int(poisson(p.r, 0.7*requests*e/v.bursts)) {
+			out.bad += 1 + math.Floor(math.Log(1-p.r.Float64())/math.Log(1-1/v.bursts))
 		}
 		e *= 0.3
 	}
-	bad := v.poisson(requests*min(e, 1)) + clustered
-	v.Baseline[0] = compare.Tally{Bad: bad, Requests: bad + v.poisson(requests*(1-min(e, 1)))}
-	v.Baseline[1].Requests, v.Baseline[1].Above = v.durations(requests, duration*v.mate.speed*math.Exp(0.02*v.r.NormFloat64()), 0)
+	if canary {
+		e, d, mode = v.regress(e, d, m.minutes, m.weight)
+	}
+	out.bad += poisson(p.r, requests*min(e, 1))
+	out.requests = out.bad + poisson(p.r, requests*(1-min(e, 1)))
+	v.durations(p, &out, requests, d, mode)
+	return out
+}
+
+func (v *Service) baseline(m moment) {
+	if m.weight == 0 {
+		return
+	}
+	s := v.serve(&v.mate, false, m, m.weight)
+	v.Baseline[0] = compare.Tally{Bad: s.bad, Requests: s.requests}
+	above, left := make([]float64, len(v.bounds)), s.total
+	for i := range above {
+		left -= s.buckets[i]
+		above[i] = left
+	}
+	v.Baseline[1] = compare.Tally{Requests: s.total, Above: above, Sum: s.sum, Summed: true}
 }
 
 // regress makes the canary what the scenario says.
@@ -241,48 +292,73 @@ func (v *Service) regress(errs, duration, minutes, weight float64) (float64, flo
 	return errs, duration, v.slowMode
 }
 
-// clusters are 70 % of the errors, in geometric clusters on one pod each.
-func (v *Service) clusters(rate, errs, weight float64) []float64 {
-	out := make([]float64, len(v.pods))
-	if v.bursts == 0 {
-		return out
-	}
-	for range int(v.poisson(0.7 * rate * errs / v.bursts)) {
-		at := stablePods
-		if v.r.Float64() >= weight {
-			at = v.r.IntN(stablePods)
-		}
-		out[at] += 1 + math.Floor(math.Log(1-v.r.Float64())/math.Log(1-1/v.bursts))
-	}
-	return out
-}
+// middle of a bucket of a native histogram, as a share of its bound.
+var middle = math.Pow(2, -1.0/16)
 
-// durations are drawn bucket by bucket: the parts of a Poisson number are Poisson.
-func (v *Service) durations(requests, d, mode float64) (float64, []float64) {
-	n, above := 0.0, make([]float64, len(v.bounds))
-	below := 0.0
+// few requests are drawn one by one; of many, their numbers in each bucket.
+const few = 60
+
+// durations are drawn one by one, or bucket by bucket: the parts of a Poisson number are Poisson. The sum of the durations in
+// a bucket is normal then, with the mean and the variance of a log-normal distribution that is cut off at its bounds.
+func (v *Service) durations(p *pod, out *served, requests, d, mode float64) {
+	out.buckets = slices.Grow(p.counters.drawn[:0], len(v.bounds)+1)[:len(v.bounds)+1]
+	clear(out.buckets)
+	p.counters.drawn = out.buckets
+	slow := poisson(p.r, requests*mode)
+	if slow > 0 {
+		i, _ := slices.BinarySearch(v.bounds, 2)
+		out.buckets[i] += slow
+		out.total, out.sum = slow, 2*slow
+	}
+	mu, requests := math.Log(d), requests*(1-mode)
+	if requests < few {
+		for range int(poisson(p.r, requests)) {
+			x := mu + spread*p.r.NormFloat64()
+			i, _ := slices.BinarySearch(v.logs, x)
+			out.buckets[i]++
+			out.total++
+			out.sum += math.Exp(x)
+		}
+		return
+	}
+	var below [3]float64
+	variance := 0.0
 	for i := 0; i <= len(v.bounds); i++ {
-		share := 1.0
+		upTo := [3]float64{1, 1, 1}
 		if i < len(v.bounds) {
-			share = 0.5 * math.Erfc(-(math.Log(v.bounds[i]/d))/(spread*math.Sqrt2))
-			share *= 1 - mode
-			if v.bounds[i] >= 2 {
-				share += mode
+			z := (v.logs[i] - mu) / spread
+			if z < -6 {
+				continue
+			}
+			upTo[0] = normalShare(z)
+			if !v.native {
+				upTo[1], upTo[2] = normalShare(z-spread), normalShare(z-2*spread)
 			}
 		}
-		x := v.poisson(requests * (share - below))
-		below = share
-		n += x
-		for k := range min(i, len(v.bounds)) {
-			above[k] += x
+		share := upTo[0] - below[0]
+		x := poisson(p.r, requests*share)
+		if v.native && x > 0 { // narrow buckets: their middle will do
+			out.buckets[i] += x
+			out.total, out.sum = out.total+x, out.sum+x*v.bounds[min(i, len(v.bounds)-1)]*middle
+		} else if x > 0 {
+			first := d * math.Exp(spread*spread/2) * (upTo[1] - below[1]) / share
+			second := d * d * math.Exp(2*spread*spread) * (upTo[2] - below[2]) / share
+			out.buckets[i] += x
+			out.total, out.sum = out.total+x, out.sum+x*first
+			variance += x * max(0, second-first*first)
+		}
+		if below = upTo; upTo[0] > 1-1e-12 {
+			break
 		}
 	}
-	return n, above
+	out.sum = max(0, out.sum+math.Sqrt(variance)*p.r.NormFloat64())
 }
 
-func (v *Service) poisson(mean float64) float64 {
+func normalShare(z float64) float64 { return 0.5 * math.Erfc(-z/math.Sqrt2) }
+
+func poisson(r *source, mean float64) float64 {
 	if mean < 1e-9 {
 		return 0
 	}
-	return distuv.Poisson{Lambda: mean, Src: v.r}.Rand()
+	return distuv.Poisson{Lambda: mean, Src: r}.Rand()
 }

@@ -23,8 +23,8 @@ type Rule struct {
 	Name string
 	// Fixed judges a course of the fixed schedule; nil for a rule that opens the steps itself.
 	Fixed func(*Course) Outcome
-	// Closed judges a service, and opens the steps itself.
-	Closed func(*Service) Outcome
+	// Closed judges a service after its look-back, and opens the steps itself.
+	Closed func(*Service, []compare.Block) Outcome
 }
 
 // Course is what happens on the fixed schedule. Every rule sees the same.
@@ -35,17 +35,18 @@ type Course struct {
 	baseline  [][2]compare.Tally
 }
 
-// Record lets a service run through the fixed schedule.
-func Record(v *Service) *Course {
-	c := &Course{bounds: v.bounds}
+// Record lets a service run through the fixed schedule. Then is the service as it was before the canary began.
+func Record(v *Service) (c *Course, then *Service) {
+	c = &Course{bounds: v.bounds}
 	for range lookBack {
 		c.reference = append(c.reference, v.Next(0))
 	}
+	then = v.Clone()
 	for i := range stepBlocks * len(schedule) {
 		c.blocks = append(c.blocks, v.Next(schedule[i/stepBlocks]))
 		c.baseline = append(c.baseline, v.Baseline)
 	}
-	return c
+	return c, then
 }
 
 var (
@@ -71,8 +72,8 @@ type sample struct {
 
 func (s *sample) add(errors, latency compare.Tally) {
 	s.requests, s.bad, s.total = s.requests+errors.Requests, s.bad+errors.Bad, s.total+latency.Requests
-	if s.above == nil {
-		s.above = make([]float64, len(latency.Above))
+	if len(s.above) < len(latency.Above) {
+		s.above = append(s.above, make([]float64, len(latency.Above)-len(s.above))...)
 	}
 	for i, x := range latency.Above {
 		s.above[i] += x
@@ -102,6 +103,14 @@ func (s *sample) quantile(bounds []float64, q float64) float64 {
 	return bounds[len(bounds)-1]
 }
 
+// only is what the canary pod did; nothing where its scrape is missing.
+func only(c compare.Counts) compare.Tally {
+	if len(c.Canary) == 0 {
+		return compare.Tally{}
+	}
+	return c.Canary[0]
+}
+
 // fixed runs the schedule; look is asked after every block, with all whole minutes so far, and says whether to abort.
 func fixed(c *Course, look func(b compare.Block, block int, minutes []minute) bool) Outcome {
 	var minutes []minute
@@ -110,9 +119,10 @@ func fixed(c *Course, look func(b compare.Block, block int, minutes []minute) bo
 	for i, b := range c.blocks {
 		out.Blocks++
 		out.Exposure += schedule[i/stepBlocks]
-		now.canary.add(b.Metrics[0].Canary[0], b.Metrics[1].Canary[0])
+		errors, latency := only(b.Metrics[0]), only(b.Metrics[1])
+		now.canary.add(errors, latency)
 		now.baseline.add(c.baseline[i][0], c.baseline[i][1])
-		now.lastAll, now.lastGood = b.Metrics[0].Canary[0].Requests, b.Metrics[0].Canary[0].Requests-b.Metrics[0].Canary[0].Bad
+		now.lastAll, now.lastGood = errors.Requests, errors.Requests-errors.Bad
 		if (i+1)%4 == 0 {
 			minutes, now = append(minutes, now), minute{}
 		}
@@ -249,9 +259,12 @@ func overlapping(c *Course) Outcome {
 }
 
 func merge(a, b sample) sample {
-	out := sample{requests: a.requests + b.requests, bad: a.bad + b.bad, total: a.total + b.total, above: slices.Clone(b.above)}
-	for i := range a.above {
-		out.above[i] += a.above[i]
+	if len(a.above) < len(b.above) {
+		a, b = b, a
+	}
+	out := sample{requests: a.requests + b.requests, bad: a.bad + b.bad, total: a.total + b.total, above: slices.Clone(a.above)}
+	for i := range b.above {
+		out.above[i] += b.above[i]
 	}
 	return out
 }
@@ -360,16 +373,16 @@ func Belay() []Rule {
 	return []Rule{
 		{Name: "Belay, α 0.01, fixed schedule", Fixed: func(c *Course) Outcome { return engineOn(c, Defaults(0.01)) }},
 		{Name: "Belay, α 0.05, fixed schedule", Fixed: func(c *Course) Outcome { return engineOn(c, Defaults(0.05)) }},
-		{Name: ClosedLoop, Closed: func(v *Service) Outcome { return closed(v, compare.New(Defaults(0.01))) }},
+		{Name: ClosedLoop, Closed: func(v *Service, r []compare.Block) Outcome { return closed(v, r, compare.New(Defaults(0.01))) }},
 	}
 }
 
 // ClosedLoop is the name of the rule that Belay applies by default.
 const ClosedLoop = "Belay, α 0.01, closed loop"
 
-func closed(v *Service, e *compare.Engine) Outcome {
-	for range lookBack {
-		e.Reference(v.Next(0))
+func closed(v *Service, reference []compare.Block, e *compare.Engine) Outcome {
+	for _, b := range reference {
+		e.Reference(b)
 	}
 	out := Outcome{}
 	for i, weight := range schedule {

@@ -2,6 +2,9 @@ package verdicts
 
 import (
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // seeds of the test; the published table has a thousand.
@@ -96,13 +99,57 @@ func TestWilson(t *testing.T) {
 	}
 }
 
-// The same seed gives the same course of events.
+// The same seed gives the same course of events, whatever was asked for before, and a copy goes on as the original does.
 func TestSameSeed(t *testing.T) {
 	a, b := NewService(Bad[4], 50, true, 7), NewService(Bad[4], 50, true, 7)
+	for range lookBack {
+		a.Next(0)
+		b.Next(0)
+	}
+	c := b.Clone()
 	for range 50 {
-		x, y := a.Next(0.1), b.Next(0.1)
-		if x.Metrics[0].Canary[0].Bad != y.Metrics[0].Canary[0].Bad {
-			t.Fatal("the same seed, another course")
+		x, y, z := a.Next(0.1), b.Next(0.1), c.Next(0.1)
+		if diff := cmp.Diff(x, y); diff != "" {
+			t.Fatalf("the same seed, another course: %s", diff)
+		}
+		if diff := cmp.Diff(x, z, cmpopts.EquateApprox(1e-9, 1e-9)); diff != "" {
+			t.Fatalf("a copy goes another way: %s", diff)
+		}
+	}
+}
+
+// What pods do is what is counted in the end: no request is lost or invented by scrapes that are late or missing, and no more
+// than a restart takes away.
+func TestScrapesAreCounted(t *testing.T) {
+	for name, restarts := range map[string]float64{"no restarts": 0, "restarts": 20} {
+		v := NewService(Scenario{missing: 0.1, restarts: restarts}, 200, false, 3)
+		for i := range v.pods {
+			if restarts == 0 {
+				v.pods[i].counters.restarts = 0
+			}
+		}
+		requests, bad := 0.0, 0.0
+		for range lookBack + 200 {
+			b := v.Next(0.2)
+			for _, tally := range append(b.Metrics[0].Canary, b.Metrics[0].Stable...) {
+				requests, bad = requests+tally.Requests, bad+tally.Bad
+			}
+		}
+		if want := 200 * 15.0 * (lookBack*0.8 + 200); requests < 0.6*want || requests > 1.5*want || bad == 0 { // traffic swings
+			t.Errorf("%s: %.0f requests of about %.0f were counted, %.0f of them bad", name, requests, want, bad)
+		}
+		if restarts > 0 {
+			continue
+		}
+		served := 0.0
+		for i := range v.pods {
+			served += v.pods[i].counters.good + v.pods[i].counters.bad
+		}
+		for i := range stablePods { // what they had when it began
+			served -= v.pods[i].counters.began
+		}
+		if missing := served - requests; missing < 0 || missing > 0.02*served {
+			t.Errorf("%s: %.0f were served, and %.0f counted", name, served, requests)
 		}
 	}
 }

@@ -3,9 +3,14 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -17,25 +22,60 @@ const begin, end = "<!-- begin: make bench-verdicts -->", "<!-- end: make bench-
 func main() {
 	seeds := flag.Int("seeds", 1000, "seeds for each rule, scenario and column")
 	page := flag.String("page", "docs/verdicts.md", "page whose table is written anew; - prints it")
+	dir := flag.String("dir", "build/verdicts", "folder that keeps each column that was measured: what is there with as many seeds is not measured again. Remove it when rules or generator change")
 	flag.Parse()
-	if err := run(*seeds, *page); err != nil {
+	if err := run(*seeds, *page, *dir); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-verdicts:", err)
 		os.Exit(1)
 	}
 }
 
-func run(seeds int, page string) error {
-	began := time.Now()
-	var settings []verdicts.Setting
-	for _, rps := range []float64{1, 10, 100, 1000} {
-		settings = append(settings, verdicts.Setting{RPS: rps})
+// columns in the order in which they are measured, and in that of the page.
+var (
+	measured = []verdicts.Setting{{RPS: 100}, {RPS: 100, Native: true}, {RPS: 10}, {RPS: 1000}, {RPS: 1}}
+	printed  = []verdicts.Setting{{RPS: 1}, {RPS: 10}, {RPS: 100}, {RPS: 1000}, {RPS: 100, Native: true}}
+)
+
+func run(seeds int, page, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
 	}
-	settings = append(settings, verdicts.Setting{RPS: 100, Native: true})
-	var table bytes.Buffer
-	verdicts.Run(seeds, runtime.GOMAXPROCS(0), settings, os.Stderr).Markdown(&table)
-	fmt.Fprintf(os.Stderr, "took %s\n", time.Since(began).Round(time.Second))
+	table := &verdicts.Table{Seeds: seeds, Settings: printed, Rules: verdicts.Rules(), Cells: map[string]verdicts.Cell{}}
+	for _, at := range measured {
+		cells, err := column(at, seeds, dir)
+		if err != nil {
+			return err
+		}
+		maps.Copy(table.Cells, cells)
+	}
+	return write(table, page)
+}
+
+// column of a setting, from the folder where it is there.
+func column(at verdicts.Setting, seeds int, dir string) (map[string]verdicts.Cell, error) {
+	began := time.Now()
+	file := filepath.Join(dir, fmt.Sprintf("%s, %d seeds.json", at, seeds))
+	raw, err := os.ReadFile(file)
+	if err == nil {
+		var cells map[string]verdicts.Cell
+		return cells, json.Unmarshal(raw, &cells)
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	cells := verdicts.Column(at, seeds, runtime.GOMAXPROCS(0), os.Stderr)
+	fmt.Fprintf(os.Stderr, "%s took %s\n", at, time.Since(began).Round(time.Second))
+	if raw, err = json.Marshal(cells); err != nil {
+		return nil, err
+	}
+	return cells, os.WriteFile(file, raw, 0o644)
+}
+
+func write(table *verdicts.Table, page string) error {
+	var tables bytes.Buffer
+	table.Markdown(&tables)
 	if page == "-" {
-		_, err := os.Stdout.Write(table.Bytes())
+		_, err := os.Stdout.Write(tables.Bytes())
 		return err
 	}
 	text, err := os.ReadFile(page)
@@ -47,6 +87,6 @@ func run(seeds int, page string) error {
 		return fmt.Errorf("%s has no lines %q and %q", page, begin, end)
 	}
 	out := append(bytes.Clone(text[:from+len(begin)]), '\n', '\n')
-	out = append(append(append(out, table.Bytes()...), '\n'), text[to:]...)
+	out = append(append(append(out, tables.Bytes()...), '\n'), text[to:]...)
 	return os.WriteFile(page, out, 0o644)
 }
