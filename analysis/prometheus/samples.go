@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -22,8 +23,8 @@ const (
 	maxSeries = 50000
 )
 
-// Samples are the raw samples of one series. A native histogram has a series for each of its bounds, like a classic one:
-// le is their label.
+// Samples are the raw samples of one series. A native histogram has a series for each of its bounds and one for its sum, like
+// a classic one: le is a label of the former, and the name of the latter ends in _sum.
 type Samples struct {
 	Labels map[string]string
 	Points []compare.Point
@@ -113,7 +114,9 @@ func unfold(labels map[string]string, histograms []model.SampleHistogramPair) []
 		bounds = append(bounds, math.Pow(2, float64(k)/8))
 	}
 	bounds = append(bounds, math.Inf(1))
-	out := make([]Samples, len(bounds))
+	out := make([]Samples, len(bounds), len(bounds)+1)
+	sums := Samples{Labels: maps.Clone(labels)}
+	sums.Labels["__name__"] += "_sum"
 	for i, bound := range bounds {
 		out[i].Labels = map[string]string{"le": strconv.FormatFloat(bound, 'g', -1, 64)}
 		for k, v := range labels {
@@ -124,6 +127,7 @@ func unfold(labels map[string]string, histograms []model.SampleHistogramPair) []
 		if h.Histogram == nil {
 			continue
 		}
+		sums.Points = append(sums.Points, compare.Point{At: h.Timestamp.Time(), Value: float64(h.Histogram.Sum)})
 		buckets := slices.Clone(h.Histogram.Buckets)
 		slices.SortFunc(buckets, func(a, b *model.HistogramBucket) int { return cmp.Compare(a.Upper, b.Upper) })
 		sum, next := 0.0, 0
@@ -139,7 +143,7 @@ func unfold(labels map[string]string, histograms []model.SampleHistogramPair) []
 			out[i].Points = append(out[i].Points, compare.Point{At: h.Timestamp.Time(), Value: value})
 		}
 	}
-	return out
+	return append(out, sums)
 }
 
 // factor of a native histogram's buckets, in eighths of a power of two, at least 1: schema 3 and finer have 1, schema 0 has 8.

@@ -61,7 +61,7 @@ func New(spec *v1alpha1.Compare, arms Arms, metric int) (*Reading, error) {
 			return nil, err
 		}
 		q.latency = true
-		either := analysis.Selector{Matchers: slices.Concat([]analysis.Matcher{{Label: "__name__", Op: "=~", Value: regexp.QuoteMeta(s.Name) + "(_bucket)?"}}, s.Matchers)}
+		either := analysis.Selector{Matchers: slices.Concat([]analysis.Matcher{{Label: "__name__", Op: "=~", Value: regexp.QuoteMeta(s.Name) + "(_bucket|_sum)?"}}, s.Matchers)}
 		q.queries = []analysis.Selector{either.With(arm)}
 		return q, nil
 	}
@@ -140,7 +140,7 @@ func (q *Reading) Ask(ctx context.Context, sampler prometheus.Sampler, until tim
 		}
 		native := slices.ContainsFunc(samples, func(s prometheus.Samples) bool { return s.Labels["le"] != "" && !classic(s) })
 		for _, s := range samples {
-			if q.latency && (s.Labels["le"] == "" || native && classic(s)) { // a histogram that is kept both ways counts once
+			if q.latency && (s.Labels["le"] == "" && !summing(s) || native && classic(s)) { // a histogram that is kept both ways counts once
 				continue
 			}
 			one, err := q.series(s)
@@ -162,12 +162,20 @@ func (q *Reading) Ask(ctx context.Context, sampler prometheus.Sampler, until tim
 
 func classic(s prometheus.Samples) bool { return strings.HasSuffix(s.Labels["__name__"], "_bucket") }
 
+func summing(s prometheus.Samples) bool {
+	return s.Labels["le"] == "" && strings.HasSuffix(s.Labels["__name__"], "_sum")
+}
+
 func (q *Reading) series(s prometheus.Samples) (compare.Series, error) {
 	out := compare.Series{Metric: q.metric, Pod: s.Labels[q.label], ID: analysis.Identity(s.Labels), Points: s.Points}
 	if q.canary == nil {
 		out.Source = s.Labels["job"] + "/" + s.Labels["instance"]
 	}
 	if !q.latency {
+		return out, nil
+	}
+	if summing(s) {
+		out.Part = compare.Sum
 		return out, nil
 	}
 	bound, err := strconv.ParseFloat(s.Labels["le"], 64)

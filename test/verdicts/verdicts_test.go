@@ -1,6 +1,7 @@
 package verdicts
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,6 +54,33 @@ func TestTimeToHalt(t *testing.T) {
 			}
 			if c := Measure(loop, s, at, seeds, 2)[0]; !(c.Median() <= minutes) {
 				t.Errorf("%s: halted in a median of %.2f minutes, want at most %.0f", name, c.Median(), minutes)
+			}
+		}
+	}
+}
+
+// What the design is proud of: small slow-downs are found by the mean, and pods that drift apart are not blamed on the release.
+func TestHardOnes(t *testing.T) {
+	for _, test := range []struct {
+		name        string
+		at          Setting
+		least, most float64 // share halted, of bad ones within ten minutes
+	}{
+		{"latency x1.3", Setting{RPS: 100, Native: true}, 0.9, 1}, {"latency x1.3", Setting{RPS: 100}, 0.8, 1},
+		{"pods drift, sd 1", Setting{RPS: 100}, 0, 0.05}, {"exactly at the margin of latency", Setting{RPS: 100, Native: true}, 0, 0.02},
+		{"a tenth of the scrapes missing, pods restart", Setting{RPS: 100}, 0, 0.02},
+	} {
+		for _, s := range slices.Concat(Bad, Stress) {
+			if s.Name != test.name {
+				continue
+			}
+			c := Measure(loop, s, test.at, seeds, 2)[0]
+			share := c.Halts()
+			if s.Bad {
+				share = c.Within(10)
+			}
+			if share < test.least || share > test.most {
+				t.Errorf("%s, %s: %.0f %% were halted, want %.0f to %.0f", test.at, s.Name, 100*share, 100*test.least, 100*test.most)
 			}
 		}
 	}
