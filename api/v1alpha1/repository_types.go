@@ -87,6 +87,17 @@ type RepositoryWrite struct {
 	// forge is where pull requests are opened. Unset: told from the host name of url.
 	// +optional
 	Forge *Forge `json:"forge,omitempty"`
+	// signingKeyRef names a Secret with the private key that commits are signed with: key (OpenSSH, PEM or armored OpenPGP)
+	// and, where it is encrypted, passphrase. Unset: not signed.
+	// +optional
+	SigningKeyRef *LocalReference `json:"signingKeyRef,omitempty"`
+	// maxRevertsPerHour is how many reverts of one workload are committed to the branch within an hour; the next one waits,
+	// in state Suspended. Default 3.
+	// +optional
+	// +kubebuilder:default=3
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=60
+	MaxRevertsPerHour *int32 `json:"maxRevertsPerHour,omitempty"`
 }
 
 // GitAuthor is the author of a commit.

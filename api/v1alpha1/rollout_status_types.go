@@ -296,6 +296,10 @@ type Verdict struct {
 	// value that was measured, as text.
 	// +optional
 	Value string `json:"value,omitempty"`
+	// run is the AnalysisRun that holds the evidence, where there is one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Run string `json:"run,omitempty"`
 	// weight that was wanted when the verdict fell.
 	// +optional
 	Weight int32 `json:"weight,omitempty"`
@@ -344,6 +348,10 @@ type AttemptRecord struct {
 	// value that was measured of it, as text.
 	// +optional
 	Value string `json:"value,omitempty"`
+	// run is the AnalysisRun that held the evidence, where there was one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Run string `json:"run,omitempty"`
 	// startedAt is when the attempt began.
 	StartedAt metav1.Time `json:"startedAt"`
 	// endedAt is when it ended.
@@ -369,6 +377,8 @@ const (
 	// RevertDeclined: the pull request was closed without a merge. That is respected: nothing more is written, and the bad
 	// revision stays held back.
 	RevertDeclined RevertState = "Declined"
+	// RevertSuspended: too many reverts of this workload within an hour; it goes on when the hour is over.
+	RevertSuspended RevertState = "Suspended"
 	// RevertConflict: the revert cannot be made without touching something else; a person must look.
 	RevertConflict RevertState = "Conflict"
 	// RevertRejected: the Git server refuses the push for good, e.g. a protected branch; a person must look.

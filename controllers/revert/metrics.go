@@ -7,7 +7,7 @@ import (
 
 var reverts = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Name: "belay_reverts_total",
-	Help: "Reverts that reached a state: Pushed, NotNeeded, Proposed, Declined, Conflict, Rejected.",
+	Help: "Reverts that reached a state: Pushed, NotNeeded, Proposed, Declined, Suspended, Conflict, Rejected.",
 }, []string{"state"})
 
 func init() { metrics.Registry.MustRegister(reverts) }

@@ -29,6 +29,8 @@ const (
 	longestPause = 500 * time.Millisecond
 	// longestRetry is how long a Pending revert waits at most before it is tried again.
 	longestRetry = 2 * time.Minute
+	// perHour is how many reverts of a workload an hour has, where the Repository does not say.
+	perHour = 3
 	// watchEvery is how often the branch of a revert that waits for a person is looked at.
 	watchEvery = 3 * time.Minute
 )
@@ -67,7 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key ctrl.Request) (ctrl.Resu
 	}
 	if due := rollout.Status.Revert; due != nil {
 		switch due.State {
-		case v1alpha1.RevertPending:
+		case v1alpha1.RevertPending, v1alpha1.RevertSuspended:
 			return r.revert(ctx, &rollout)
 		default:
 			if waits(due.State) {
@@ -105,7 +107,10 @@ func (r *Reconciler) settle(ctx context.Context, rollout *v1alpha1.Rollout, repo
 	if found.state == v1alpha1.RevertPushed {
 		r.poke(ctx, repo, found.commit)
 	}
-	if waits(found.state) {
+	switch {
+	case found.state == v1alpha1.RevertSuspended:
+		return ctrl.Result{RequeueAfter: max(time.Second, min(watchEvery, found.until.Sub(r.now())))}, nil
+	case waits(found.state):
 		return ctrl.Result{RequeueAfter: watchEvery}, nil
 	}
 	return ctrl.Result{}, nil
@@ -218,6 +223,9 @@ func (r *Reconciler) open(ctx context.Context, rollout *v1alpha1.Rollout, write 
 		if way.write, err = r.Source.Remote(ctx, &repo, repo.Spec.Write.SecretRef); err != nil {
 			return nil, access{}, fmt.Errorf("Repository %q, spec.write: %w", name, err)
 		}
+		if way.sign, err = r.signer(ctx, &repo); err != nil {
+			return nil, access{}, fmt.Errorf("Repository %q: %w", name, err)
+		}
 		if way.strategy = strategyOf(rollout, &repo); way.strategy != v1alpha1.StrategyPush {
 			if way.forge, err = r.forge(ctx, &repo); err != nil {
 				way.forgeProblem = fmt.Errorf("Repository %q: %w", name, err)
@@ -239,8 +247,11 @@ func (r *Reconciler) requestFor(rollout *v1alpha1.Rollout, repo *v1alpha1.Reposi
 		id: id, attempt: due.Attempt, path: rollout.Spec.OnFailure.Revert.Path, workload: workloadOf(rollout),
 		bad: due.Bad, good: due.Good, at: due.RequestedAt.Time,
 	}
-	if repo.Spec.Write != nil {
-		out.author = repo.Spec.Write.Author
+	if write := repo.Spec.Write; write != nil {
+		out.author, out.perHour, out.now = write.Author, perHour, r.now()
+		if write.MaxRevertsPerHour != nil {
+			out.perHour = int(*write.MaxRevertsPerHour)
+		}
 	}
 	if stable := rollout.Status.Stable; stable != nil && stable.Revision == due.Good {
 		out.hint = stable.Commit
@@ -267,11 +278,12 @@ func messageFor(rollout *v1alpha1.Rollout, version string) revert.MessageInput {
 		if v.Metric != "" {
 			m.Metrics = []string{v.Metric + "=" + v.Value}
 		}
+		m.Run = runOf(rollout, v.Run)
 		return m
 	}
 	for _, record := range status.History {
 		if record.Number == m.Attempt {
-			m.Reason, m.Explanation = record.Reason, record.Message
+			m.Reason, m.Explanation, m.Run = record.Reason, record.Message, runOf(rollout, record.Run)
 			if record.Metric != "" {
 				m.Metrics = []string{record.Metric + "=" + record.Value}
 			}
@@ -281,6 +293,13 @@ func messageFor(rollout *v1alpha1.Rollout, version string) revert.MessageInput {
 		}
 	}
 	return m
+}
+
+func runOf(rollout *v1alpha1.Rollout, name string) string {
+	if name == "" {
+		return ""
+	}
+	return rollout.Namespace + "/" + name
 }
 
 // poke has the Repository look at once. If that fails, its interval does the same later.

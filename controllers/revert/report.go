@@ -64,7 +64,7 @@ func (r *Reconciler) report(ctx context.Context, rollout *v1alpha1.Rollout, id s
 	switch {
 	case found.state == v1alpha1.RevertProposed:
 		reason = ReasonProposed
-	case waits(found.state):
+	case waits(found.state) || found.state == v1alpha1.RevertSuspended:
 		kind, reason = corev1.EventTypeWarning, ReasonRevertFailed
 	}
 	r.Recorder.Eventf(rollout, nil, kind, reason, "Revert", "%s", cut(string(found.state)+": "+found.why, noteBytes))

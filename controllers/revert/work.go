@@ -22,6 +22,8 @@ type finding struct {
 	badCommit, goodCommit, commit string
 	why                           string
 	pull                          *v1alpha1.PullRequest
+	// until is when a Suspended revert goes on.
+	until time.Time
 }
 
 // request is everything that determines a revert; all of it was stored before.
@@ -36,6 +38,9 @@ type request struct {
 	author   v1alpha1.GitAuthor
 	message  revert.MessageInput
 	at       time.Time
+	// perHour bounds the reverts of one workload; now is when that is asked.
+	perHour int
+	now     time.Time
 }
 
 // branch is a fetched branch with its history along first parents.
@@ -57,6 +62,8 @@ type access struct {
 	// forge opens pull requests; forgeProblem says why it cannot.
 	forge        forge.Forge
 	forgeProblem error
+	// sign signs commits; nil: they are not signed.
+	sign func([]byte) (string, error)
 }
 
 func (a access) fetch(ctx context.Context, depth int) (branch, error) {
@@ -113,10 +120,45 @@ func (b branch) compose(r request, last bool) (finding, map[string]*[]byte, erro
 		return finding{}, nil, err
 	}
 	f = finding{badCommit: bad.SHA, goodCommit: good}
-	if revert.ParseTrailers(bad.Message)[revert.TrailerID] != nil {
+	if b.isRevert(bad) {
 		return conflict(f, fmt.Sprintf("commit %s, which brought the bad revision, is itself a revert: reverts are not reverted", short(bad.SHA))), nil, nil
 	}
+	if until, full := b.full(r); full {
+		f.state, f.until = v1alpha1.RevertSuspended, until
+		f.why = fmt.Sprintf("%d reverts of this workload were committed within an hour, as many as write.maxRevertsPerHour allows: waiting until %s; something keeps bringing bad revisions",
+			r.perHour, until.UTC().Format(time.RFC3339))
+		return f, nil, nil
+	}
 	return b.change(r, f)
+}
+
+// isRevert says that a commit is a revert, or merged one.
+func (b branch) isRevert(commit git.Commit) bool {
+	if revert.ParseTrailers(commit.Message)[revert.TrailerID] != nil {
+		return true
+	}
+	for _, sha := range commit.Parents[min(1, len(commit.Parents)):] {
+		if merged, err := b.repo.Commit(sha); err == nil && revert.ParseTrailers(merged.Message)[revert.TrailerID] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// full says that this workload has used up its reverts of the hour, and until when. What is counted stands in Git, so
+// that no crash forgets it.
+func (b branch) full(r request) (until time.Time, full bool) {
+	count := 0
+	for _, commit := range b.log { // newest first
+		trailers := revert.ParseTrailers(commit.Message)
+		if trailers[revert.TrailerID] == nil || !has(trailers[revert.TrailerWorkload], r.workload.Trailer()) || r.now.Sub(commit.Time) >= time.Hour {
+			continue
+		}
+		if count++; count == r.perHour {
+			return commit.Time.Add(time.Hour), true
+		}
+	}
+	return time.Time{}, false
 }
 
 // look finds this revert in the history, or what the head declares now.
@@ -214,7 +256,7 @@ func (a access) push(ctx context.Context, b branch, r request, f finding, change
 	p := proposal{base: b.repo.Head(), message: revert.Message(r.message)}
 	var err error
 	p.commit, err = b.repo.Write(p.base, changes, git.CommitOptions{
-		Message: p.message, AuthorName: r.author.Name, AuthorEmail: r.author.Email, When: r.at,
+		Message: p.message, AuthorName: r.author.Name, AuthorEmail: r.author.Email, When: r.at, Sign: a.sign,
 	})
 	if err != nil {
 		return conflict(f, err.Error()), nil

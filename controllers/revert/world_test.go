@@ -178,7 +178,7 @@ func (w *world) pending(bad, good string) {
 	}
 	rollout.Status.History = []v1alpha1.AttemptRecord{{
 		Number: 3, Revision: revisionOf(w.T, bad), Outcome: v1alpha1.OutcomeRolledBack, Reason: "AnalysisFailed",
-		Message: "errors was 0.052, above 0.01", Actor: "belay", StartedAt: at, EndedAt: at,
+		Message: "errors was 0.052, above 0.01", Actor: "belay", Run: "checkout-3", StartedAt: at, EndedAt: at,
 	}}
 	w.status(rollout)
 }

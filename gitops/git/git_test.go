@@ -523,3 +523,37 @@ func TestProtectedBranchesAreRecognised(t *testing.T) {
 		}
 	}
 }
+
+func TestSignedCommitsKeepTheirName(t *testing.T) {
+	server, remote := fleet(t)
+	repo := fetch(t, remote, 1)
+	changes := map[string]*[]byte{"app/a.yaml": content("a: 3\n")}
+	o := options("change")
+	var objects []string
+	o.Sign = func(object []byte) (string, error) {
+		objects = append(objects, string(object))
+		return "-----BEGIN SSH SIGNATURE-----\nabc\n-----END SSH SIGNATURE-----\n", nil
+	}
+	first, err := repo.Write(repo.Head(), changes, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := fetch(t, remote, 1).Write(repo.Head(), changes, o); err != nil || again != first || objects[0] != objects[1] {
+		t.Errorf("not deterministic: %s and %s, %v", first, again, err)
+	}
+	if err := remote.Push(t.Context(), repo, repo.Head(), first); err != nil {
+		t.Fatal(err)
+	}
+	server.Git("fleet", "fsck", "--strict")
+	raw := server.Git("fleet", "cat-file", "commit", "main")
+	if want := "\ngpgsig -----BEGIN SSH SIGNATURE-----\n abc\n -----END SSH SIGNATURE-----\n\nchange"; !strings.Contains(raw, want) {
+		t.Errorf("commit %q", raw)
+	}
+	if signed := strings.Replace(raw, "gpgsig -----BEGIN SSH SIGNATURE-----\n abc\n -----END SSH SIGNATURE-----\n", "", 1); signed != objects[0] {
+		t.Errorf("what was signed is not the commit without its signature:\n%q\n%q", objects[0], signed)
+	}
+	o.Sign = func([]byte) (string, error) { return "", errors.New("no key") }
+	if _, err := repo.Write(repo.Head(), changes, o); err == nil {
+		t.Error("a commit without its signature was made")
+	}
+}

@@ -3,6 +3,7 @@ package git
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -24,6 +25,9 @@ type CommitOptions struct {
 	AuthorName  string
 	AuthorEmail string
 	When        time.Time
+	// Sign returns the armored signature of a commit object; nil: not signed. Where the same object is signed the same
+	// way each time, so that its name stays, the commit is still a function of base, changes and options.
+	Sign func(object []byte) (armored string, err error)
 }
 
 // Write makes a commit on top of base without a worktree: a path with nil is
@@ -53,14 +57,38 @@ func (r *Repo) Write(base string, changes map[string]*[]byte, options CommitOpti
 		return "", fmt.Errorf("writing commit on %s: the changes change nothing", base)
 	}
 	who := object.Signature{Name: options.AuthorName, Email: options.AuthorEmail, When: options.When.UTC().Truncate(time.Second)}
-	hash, err := r.put(&object.Commit{
+	commit := &object.Commit{
 		Author: who, Committer: who, Message: options.Message,
 		TreeHash: written, ParentHashes: []plumbing.Hash{parent.Hash},
-	})
+	}
+	if options.Sign != nil {
+		if err := sign(commit, options.Sign); err != nil {
+			return "", fmt.Errorf("signing commit: %w", err)
+		}
+	}
+	hash, err := r.put(commit)
 	if err != nil {
 		return "", fmt.Errorf("writing commit: %w", err)
 	}
 	return hash.String(), nil
+}
+
+// sign puts a signature of the object's bytes into its gpgsig header, which is of SSH signatures as well.
+func sign(commit *object.Commit, by func([]byte) (string, error)) error {
+	encoded := &plumbing.MemoryObject{}
+	if err := commit.EncodeWithoutSignature(encoded); err != nil {
+		return err
+	}
+	reader, err := encoded.Reader()
+	if err != nil {
+		return err
+	}
+	raw, err := io.ReadAll(reader)
+	if err != nil {
+		return err
+	}
+	commit.PGPSignature, err = by(raw)
+	return err
 }
 
 func (o CommitOptions) check() error {

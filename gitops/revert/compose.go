@@ -23,6 +23,9 @@ type Workload struct{ Namespace, Kind, Name string }
 
 func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.Name }
 
+// Trailer is the workload as a trailer has it.
+func (w Workload) Trailer() string { return w.Namespace + "/" + w.Kind + "/" + w.Name }
+
 // Input is what a revert is computed from.
 type Input struct {
 	// Head is the branch now; Good and Bad are the commits in which the workload

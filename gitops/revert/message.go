@@ -16,6 +16,7 @@ const (
 	TrailerWorkload   = "Workload"
 	TrailerReason     = "Reason"
 	TrailerMetric     = "Metric"
+	TrailerRun        = "Analysis-Run"
 	TrailerAttempt    = "Attempt"
 	TrailerActor      = "Actor"
 	TrailerController = "Controller-Version"
@@ -40,7 +41,9 @@ type MessageInput struct {
 	// Reason is one word: AnalysisFailed, HealthFailed, Manual, …
 	Reason string
 	// Metrics are lines such as "errors=0.052 threshold=0.01".
-	Metrics           []string
+	Metrics []string
+	// Run is the AnalysisRun with the evidence, namespace/name.
+	Run               string
 	Attempt           int64
 	Actor             string
 	ControllerVersion string
@@ -65,7 +68,7 @@ func Message(m MessageInput) string {
 		{TrailerID, m.ID},
 		{TrailerOf, m.BadCommit},
 		{TrailerRestores, m.GoodCommit},
-		{TrailerWorkload, m.Workload.Namespace + "/" + m.Workload.Kind + "/" + m.Workload.Name},
+		{TrailerWorkload, m.Workload.Trailer()},
 		{TrailerReason, m.Reason},
 	}
 	for i, metric := range m.Metrics {
@@ -74,7 +77,7 @@ func Message(m MessageInput) string {
 		}
 		trailers = append(trailers, [2]string{TrailerMetric, metric})
 	}
-	trailers = append(trailers, [2]string{TrailerAttempt, attempt}, [2]string{TrailerActor, m.Actor},
+	trailers = append(trailers, [2]string{TrailerRun, m.Run}, [2]string{TrailerAttempt, attempt}, [2]string{TrailerActor, m.Actor},
 		[2]string{TrailerController, m.ControllerVersion})
 	for _, trailer := range trailers {
 		if value := oneLine(trailer[1], maxTrailer); value != "" {

@@ -421,7 +421,7 @@ func (d *draft) baking() {
 func (d *draft) finish(v v1alpha1.Verdict) {
 	a := d.s.Attempt
 	d.s.History = slices.Insert(d.s.History, 0, v1alpha1.AttemptRecord{Number: a.Number, Revision: a.Revision, Commit: a.Commit,
-		Outcome: v.Outcome, Reason: v.Reason, Message: v.Message, Actor: v.Actor, Metric: v.Metric, Value: v.Value, StartedAt: a.StartedAt, EndedAt: d.now(), MaxWeight: a.MaxWeight})
+		Outcome: v.Outcome, Reason: v.Reason, Message: v.Message, Actor: v.Actor, Metric: v.Metric, Value: v.Value, Run: v.Run, StartedAt: a.StartedAt, EndedAt: d.now(), MaxWeight: a.MaxWeight})
 	d.s.History = d.s.History[:min(len(d.s.History), maxHistory)]
 	failed := v.Outcome == v1alpha1.OutcomeRolledBack || v.Outcome == v1alpha1.OutcomeAborted
 	retried := !slices.ContainsFunc(d.s.Quarantine, func(q v1alpha1.Quarantined) bool { return q.Revision == a.Revision })

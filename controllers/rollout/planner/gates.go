@@ -160,7 +160,7 @@ func (d *draft) failure() *v1alpha1.Verdict {
 		if run == nil || run.Status.Verdict != v1alpha1.VerdictFail {
 			continue
 		}
-		v := &v1alpha1.Verdict{Reason: ReasonAnalysisFailed, Message: run.Status.Message}
+		v := &v1alpha1.Verdict{Reason: ReasonAnalysisFailed, Message: run.Status.Message, Run: name}
 		for _, m := range run.Status.Metrics {
 			if m.Verdict == v1alpha1.VerdictFail && m.Mode != v1alpha1.MetricDryRun {
 				v.Metric = m.Name

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Server serves bare repositories of one folder over HTTP.
@@ -25,6 +26,8 @@ type Server struct {
 	// onPush runs before a push is handed to git.
 	mutex  sync.Mutex
 	onPush func()
+	// at is the time of commits made from now on; zero: the clock's.
+	at time.Time
 }
 
 // New starts a server; it stops with the test.
@@ -58,6 +61,9 @@ func (s *Server) OnPush(do func()) {
 	defer s.mutex.Unlock()
 	s.onPush = do
 }
+
+// At makes commits as if at that time.
+func (s *Server) At(when time.Time) { s.at = when }
 
 func (s *Server) handler(backend http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -197,6 +203,10 @@ func (s *Server) run(input string, env []string, args ...string) string {
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_AUTHOR_NAME=Ann", "GIT_AUTHOR_EMAIL=ann@example.com",
 		"GIT_COMMITTER_NAME=Ann", "GIT_COMMITTER_EMAIL=ann@example.com")...)
+	if !s.at.IsZero() {
+		date := s.at.UTC().Format(time.RFC3339)
+		command.Env = append(command.Env, "GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date)
+	}
 	command.Stdin = strings.NewReader(input)
 	out, err := command.Output()
 	if err != nil {
