@@ -31,6 +31,7 @@ type Repository struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.write) || !has(self.write.strategy) || self.write.strategy != 'PullRequest' || (has(self.write.forge) && has(self.write.forge.type)) || self.url.matches('^(https?|ssh)://([^/@]*@)?[^/]*(github|gitlab|gitea|forgejo|codeberg)')",message="write.strategy PullRequest needs write.forge.type: the host of url does not say which forge it is"
 // +kubebuilder:validation:XValidation:rule="!has(self.write) || !has(self.write.strategy) || self.write.strategy != 'PullRequest' || (has(self.write.forge) && has(self.write.forge.secretRef)) || (self.url.matches('^https?://') && has(self.write.secretRef))",message="write.strategy PullRequest needs a token: write.forge.secretRef, or write.secretRef where url is http or https"
+// +kubebuilder:validation:XValidation:rule="!has(self.write) || has(self.ref.branch)",message="write needs ref.branch: only a branch can be written to"
 type RepositorySpec struct {
 	// url of the repository: https://, http://, ssh:// or file://. Credentials do not belong here but in secretRef.
 	// +required
@@ -41,7 +42,7 @@ type RepositorySpec struct {
 	// ref is what is followed.
 	// +required
 	Ref GitRef `json:"ref"`
-	// interval at which the branch is looked at, at least 1s. Default 1m.
+	// interval at which the ref is looked at, at least 1s. Default 1m.
 	// +optional
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="interval must be at least 1s"
@@ -54,19 +55,16 @@ type RepositorySpec struct {
 	// known_hosts for ssh; ca.crt for a private CA.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// verify says which commits must be signed, and by whom. A commit that is refused changes nothing: the last one that was
+	// accepted stays in force. Unset: none.
+	// +optional
+	Verify *RepositoryVerify `json:"verify,omitempty"`
+	// webhook lets the Git server tell of a push, so that it is noticed at once. Unset: it is noticed at the next interval.
+	// +optional
+	Webhook *RepositoryWebhook `json:"webhook,omitempty"`
 	// write allows reverts to be committed. Unset: the repository is never written to.
 	// +optional
 	Write *RepositoryWrite `json:"write,omitempty"`
-}
-
-// GitRef is what is followed.
-type GitRef struct {
-	// branch that is followed and, with write, pushed to.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][-A-Za-z0-9._/]*$`
-	Branch string `json:"branch"`
 }
 
 // RepositoryWrite allows reverts to be committed.
@@ -127,9 +125,15 @@ type RepositoryStatus struct {
 	// observedGeneration is the generation of the spec that this status speaks of.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// commit that the branch pointed to when last looked at.
+	// commit that is in force: what the ref pointed to when last looked at and, with verify, was accepted.
 	// +optional
 	Commit string `json:"commit,omitempty"`
+	// resolved says which branch, tag or version commit is of.
+	// +optional
+	Resolved *ResolvedRef `json:"resolved,omitempty"`
+	// verified says which commit was accepted last, and whose signature it carries.
+	// +optional
+	Verified *VerifiedCommit `json:"verified,omitempty"`
 	// changedAt is when commit last changed.
 	// +optional
 	ChangedAt *metav1.Time `json:"changedAt,omitempty"`

@@ -47,6 +47,18 @@ func TestOperationsPage(t *testing.T) {
 	}
 }
 
+func TestGitDirIsOfOneManager(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "git")
+	first, err := claimGitDir(dir)
+	if err != nil || first != filepath.Join(dir, "copies") {
+		t.Fatalf("claimed %q, %v", first, err)
+	}
+	second, err := claimGitDir(dir)
+	if err != nil || second == first {
+		t.Errorf("a second manager gets %q, %v", second, err)
+	}
+}
+
 func TestFlagsAreChecked(t *testing.T) {
 	for name, test := range map[string]struct {
 		args []string
@@ -55,6 +67,7 @@ func TestFlagsAreChecked(t *testing.T) {
 		"defaults":        {nil, ""},
 		"address":         {[]string{"--prometheus-address=prometheus:9090"}, "--prometheus-address"},
 		"no rollouts":     {[]string{"--concurrent-rollouts=0"}, "--concurrent-rollouts"},
+		"no room for Git": {[]string{"--git-size=0"}, "--git-size"},
 		"no requests":     {[]string{"--kube-api-qps=0"}, "--kube-api-qps"},
 		"address is fine": {[]string{"--prometheus-address=https://prometheus:9090"}, ""},
 	} {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -38,6 +39,8 @@ type options struct {
 	prometheusAddress            string
 	allowFileRepositories        bool
 	allowLocalWebChecks          bool
+	gitDir                       string
+	gitMiB                       int64
 	rollouts                     int
 	qps                          float64
 }
@@ -51,6 +54,8 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.prometheusAddress, "prometheus-address", "", "server of metrics that name none, e.g. http://prometheus.monitoring:9090; it is asked without credentials")
 	fs.BoolVar(&o.allowFileRepositories, "allow-file-repositories", false, "let Repositories read file:// URLs, that is, the manager's own disk")
 	fs.BoolVar(&o.allowLocalWebChecks, "allow-local-web-checks", false, "let web metrics ask loopback and link-local addresses and metadata services of clouds, which the manager may reach and others not")
+	fs.StringVar(&o.gitDir, "git-dir", filepath.Join(os.TempDir(), "belay-git"), "folder for local copies of repositories, which may be lost at any time; of one manager only")
+	fs.Int64Var(&o.gitMiB, "git-size", 1024, "how many MiB local copies of repositories may take: those used longest ago are dropped")
 	fs.IntVar(&o.rollouts, "concurrent-rollouts", 8, "how many Rollouts are worked on at once")
 	fs.Float64Var(&o.qps, "kube-api-qps", 100, "requests per second to the API server; the burst is twice that")
 }
@@ -63,6 +68,9 @@ func (o *options) validate() error {
 	}
 	if o.rollouts < 1 {
 		errs = append(errs, fmt.Errorf("--concurrent-rollouts %d must be at least 1", o.rollouts))
+	}
+	if o.gitMiB < 1 {
+		errs = append(errs, fmt.Errorf("--git-size %d must be at least 1", o.gitMiB))
 	}
 	if o.qps <= 0 {
 		errs = append(errs, fmt.Errorf("--kube-api-qps %g must be above 0", o.qps))

@@ -95,6 +95,11 @@ func namespaceList(value string) []string {
 
 func addControllers(mgr ctrl.Manager, o options) error {
 	source := repository.NewSource(mgr.GetAPIReader(), o.allowFileRepositories)
+	dir, err := claimGitDir(o.gitDir)
+	if err != nil {
+		return err
+	}
+	source.Dir, source.MaxBytes = dir, o.gitMiB<<20
 	recorder := mgr.GetEventRecorder("belay")
 	setups := []func() error{
 		func() error {

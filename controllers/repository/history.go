@@ -1,77 +1,96 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"sync"
+	"os"
+	"path/filepath"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/gitops/git"
 	"github.com/belay-delivery/belay/gitops/history"
 )
 
+// historyFile is where a copy keeps its history, beside its objects.
+const historyFile = "history.jsonl"
+
 // Blame tells which commit last changed a place of a repository's files, as seen from a commit of it, and whether that is
 // proven. The first question about a repository fetches and reads its history, up to history.DefaultCommits commits; later ones
 // cost what has come since.
 func (s *Source) Blame(ctx context.Context, repo *v1alpha1.Repository, commit string, place history.Place) (history.Answer, error) {
-	past := s.past.of(keyOf(repo))
-	past.mu.Lock()
-	defer past.mu.Unlock()
-	if err := s.learn(ctx, repo, past, commit); err != nil {
+	m, err := s.mirror(repo)
+	if err != nil {
 		return history.Answer{}, err
 	}
-	answer, err := past.index.Blame(pastOf{past.repo}, commit, place)
+	m.past.mu.Lock()
+	defer m.past.mu.Unlock()
+	view, err := s.learn(ctx, repo, m, commit)
+	if err != nil {
+		return history.Answer{}, err
+	}
+	answer, err := m.past.index.Blame(pastOf{view}, commit, place)
 	if err != nil {
 		return history.Answer{}, fmt.Errorf("looking for the commit that declared %s: %w", place.Field, err)
 	}
 	return answer, nil
 }
 
-// learn makes sure that the history up to a commit is known.
-func (s *Source) learn(ctx context.Context, repo *v1alpha1.Repository, past *past, commit string) error {
-	if past.repo != nil && past.index.Has(commit) {
-		return nil
+// learn makes sure that the history up to a commit is known, and returns a view that reads it.
+func (s *Source) learn(ctx context.Context, repo *v1alpha1.Repository, m *mirror, commit string) (*git.Repo, error) {
+	m.past.open(m.store)
+	if view, found := m.store.Repo(commit); found && m.past.index.Has(commit) {
+		return view, nil
 	}
-	remote, err := s.Remote(ctx, repo, repo.Spec.SecretRef)
+	depth := history.DefaultCommits
+	if m.past.index.Len() > 0 {
+		depth = 1 // what is new meets what is known
+	}
+	view, err := s.at(ctx, repo, commit, depth)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fetched, err := s.Fetch(ctx, remote, history.DefaultCommits, Timeout(repo))
+	m.past.open(m.store)
+	added, err := m.past.index.Advance(pastOf{view}, commit)
 	if err != nil {
-		return err
+		return nil, &Problem{Reason: ReasonCommitGone, err: fmt.Errorf("commit %s: %w", commit, err)}
 	}
-	past.repo = fetched
-	if _, err := past.index.Advance(pastOf{fetched}, commit); err != nil {
-		return &Problem{Reason: ReasonCommitGone, err: fmt.Errorf("commit %s: %w", commit, err)}
+	if added > 0 {
+		m.past.save(m.store)
 	}
-	return nil
+	return view, nil
 }
 
-// past is what is known of the history of a branch.
-type past struct {
-	mu    sync.Mutex
-	index *history.Index
-	repo  *git.Repo
-}
-
-type histories struct {
-	mu  sync.Mutex
-	all map[branchKey]*past
-}
-
-func (h *histories) of(key branchKey) *past {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.all == nil {
-		h.all = map[branchKey]*past{}
+// open begins a history, with what is on the disk of it. When the store is begun anew, so is its history.
+func (p *past) open(store *git.Store) {
+	if p.index != nil && p.generation == store.Generation() {
+		return
 	}
-	if h.all[key] == nil {
-		h.all[key] = &past{index: history.New(0)}
+	p.index, p.generation = history.New(0), store.Generation()
+	if store.Dir() == "" {
+		return
 	}
-	return h.all[key]
+	if raw, err := os.ReadFile(p.file(store)); err == nil {
+		_ = p.index.Load(bytes.NewReader(raw)) // what cannot be read is built again
+	}
 }
 
-// pastOf reads history from a fetched repository.
+func (p *past) file(store *git.Store) string {
+	return filepath.Join(store.Dir(), fmt.Sprint(p.generation), historyFile)
+}
+
+// save keeps the history for the next process; a failure costs that process the time to build it again.
+func (p *past) save(store *git.Store) {
+	if store.Dir() == "" {
+		return
+	}
+	var out bytes.Buffer
+	if p.index.Save(&out) == nil {
+		_ = git.WriteFile(p.file(store), out.Bytes())
+	}
+}
+
+// pastOf reads history from a local copy.
 type pastOf struct{ repo *git.Repo }
 
 // Commit implements history.Source.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/gitops/git"
 )
 
 // Reasons of the condition Ready. All but Ready and the first three under it are also reasons of Stalled.
@@ -24,13 +25,17 @@ const (
 	ReasonCredentialsInvalid   = "CredentialsInvalid"
 	ReasonAuthenticationFailed = "AuthenticationFailed"
 	ReasonBranchNotFound       = "BranchNotFound"
+	ReasonRefNotFound          = "RefNotFound"
 	ReasonRepositoryNotFound   = "RepositoryNotFound"
 	ReasonFileNotAllowed       = "FileNotAllowed"
 	ReasonInvalid              = "Invalid"
 	ReasonTooLarge             = "TooLarge"
 
-	// ReasonNewCommit is the reason of the Event that tells of a moved branch.
+	// ReasonNewCommit is the reason of the Event that tells of a ref that has moved on, ReasonDowngrade of a range of versions
+	// whose highest is lower than before, ReasonTagMoved of a tag that is of another commit than before.
 	ReasonNewCommit = "NewCommit"
+	ReasonDowngrade = "Downgrade"
+	ReasonTagMoved  = "TagMoved"
 )
 
 const (
@@ -42,8 +47,8 @@ const (
 // Observed is everything that Plan looks at.
 type Observed struct {
 	Repository *v1alpha1.Repository
-	// Head is where the branch is; empty when Problem says why it is not known.
-	Head    string
+	// Head is what the ref points to; without a commit when Problem says why it is not known.
+	Head    git.Resolved
 	Problem *Problem
 	Now     time.Time
 }
@@ -69,15 +74,45 @@ func MakePlan(o Observed) Plan {
 		p.fail(o)
 		return p
 	}
-	if o.Head != p.Status.Commit {
-		at := metav1.NewTime(o.Now)
-		p.Status.Commit, p.Status.ChangedAt = o.Head, &at
-		p.tell(corev1.EventTypeNormal, ReasonNewCommit, fmt.Sprintf("branch %s is at %s", repo.Spec.Ref.Branch, o.Head))
+	if o.Head.Commit != p.Status.Commit {
+		p.moved(o)
 	}
-	p.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady,
-		fmt.Sprintf("branch %s is at %s", repo.Spec.Ref.Branch, o.Head))
+	p.Status.Resolved = nil
+	if o.Head.Name != "" {
+		p.Status.Resolved = &v1alpha1.ResolvedRef{Name: o.Head.Name, Version: o.Head.Version}
+	}
+	p.condition(o, v1alpha1.ConditionReady, metav1.ConditionTrue, ReasonReady, whereabouts(o))
 	p.condition(o, v1alpha1.ConditionStalled, metav1.ConditionFalse, ReasonReady, "")
 	return p
+}
+
+// moved notes another commit, and tells of it what a person should know.
+func (p *Plan) moved(o Observed) {
+	at, before := metav1.NewTime(o.Now), p.Status.Resolved
+	p.tell(corev1.EventTypeNormal, ReasonNewCommit, whereabouts(o))
+	switch {
+	case p.Status.Commit == "" || before == nil:
+	case git.LowerVersion(o.Head.Version, before.Version):
+		p.tell(corev1.EventTypeWarning, ReasonDowngrade, fmt.Sprintf(
+			"the highest version in %q is now %s, lower than %s before: a tag was removed, or the range was changed", o.Repository.Spec.Ref.SemVer, o.Head.Version, before.Version))
+	case before.Name == o.Head.Name && strings.HasPrefix(o.Head.Name, "refs/tags/"):
+		p.tell(corev1.EventTypeWarning, ReasonTagMoved, fmt.Sprintf("%s was at %s and is now at %s", o.Head.Name, p.Status.Commit, o.Head.Commit))
+	}
+	p.Status.Commit, p.Status.ChangedAt = o.Head.Commit, &at
+}
+
+// whereabouts says what the ref points to.
+func whereabouts(o Observed) string {
+	ref := o.Repository.Spec.Ref
+	switch {
+	case ref.SemVer != "":
+		return fmt.Sprintf("version %s of %q (%s) is at %s", o.Head.Version, ref.SemVer, strings.TrimPrefix(o.Head.Name, "refs/tags/"), o.Head.Commit)
+	case ref.Tag != "":
+		return fmt.Sprintf("tag %s is at %s", ref.Tag, o.Head.Commit)
+	case ref.Commit != "":
+		return fmt.Sprintf("commit %s is there", ref.Commit)
+	}
+	return fmt.Sprintf("branch %s is at %s", ref.Branch, o.Head.Commit)
 }
 
 func (p *Plan) fail(o Observed) {

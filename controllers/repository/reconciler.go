@@ -3,6 +3,7 @@ package repository
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -65,7 +66,7 @@ func Asked() predicate.Predicate {
 	})
 }
 
-// Reconcile looks at one branch once.
+// Reconcile looks at one ref once.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var repo v1alpha1.Repository
 	if err := r.Client.Get(ctx, request.NamespacedName, &repo); err != nil {
@@ -76,7 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	plan := MakePlan(r.gather(ctx, &repo))
 	if ctx.Err() != nil {
-		return ctrl.Result{}, fmt.Errorf("looking at branch %s: %w", repo.Spec.Ref.Branch, ctx.Err())
+		return ctrl.Result{}, fmt.Errorf("looking at %s: %w", refOf(&repo), ctx.Err())
 	}
 	if err := r.report(ctx, &repo, plan); err != nil {
 		return ctrl.Result{}, err
@@ -85,11 +86,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 }
 
 func (r *Reconciler) gather(ctx context.Context, repo *v1alpha1.Repository) Observed {
-	head, err := r.Source.Head(ctx, repo)
+	asked := repo.Annotations[v1alpha1.AnnotationReconcile] != repo.Status.Reconciled || repo.Generation != repo.Status.ObservedGeneration
+	head, err := r.Source.Head(ctx, repo, asked)
 	o := Observed{Repository: repo, Head: head, Now: r.now()}
+	if err == nil && (repo.Spec.Verify != nil && repo.Spec.Verify.Mode != v1alpha1.VerifyOff || repo.Spec.Webhook != nil) {
+		err = problem(ReasonInvalid, errors.New("spec.verify and spec.webhook do not work in this version"))
+	}
 	if err != nil {
 		o.Problem = Explain(err)
-		log.FromContext(ctx).V(1).Info("branch could not be looked at", "reason", o.Problem.Reason, "error", err.Error())
+		log.FromContext(ctx).V(1).Info("ref could not be looked at", "reason", o.Problem.Reason, "error", err.Error())
 	}
 	return o
 }

@@ -2,8 +2,10 @@ package repository
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -104,17 +106,74 @@ func TestCheckoutOfACommitThatIsNoLongerTheHead(t *testing.T) {
 	}
 }
 
-func TestCacheIsBounded(t *testing.T) {
-	c := cache{max: 3}
-	keep := c.slot(branchKey{url: "keep"})
-	for i := range 10 {
-		c.slot(branchKey{url: fmt.Sprint(i)})
-		if c.slot(branchKey{url: "keep"}) != keep {
-			t.Fatal("the slot used last was dropped")
+func TestG02_CopiesAreBounded(t *testing.T) {
+	server := gittest.New(t)
+	source := NewSource(&secrets{}, false)
+	source.Dir, source.MaxBytes = t.TempDir(), 100_000
+	noise := func(i int) string {
+		var out strings.Builder
+		for n := range 2000 {
+			fmt.Fprintf(&out, "%x", sha256.Sum256([]byte(fmt.Sprint(i, n))))
+		}
+		return out.String()
+	}
+	for i := range 5 {
+		name := fmt.Sprint("fleet", i)
+		server.Create(name)
+		head := server.Commit(name, "main", "one", map[string]string{"a": noise(i)})
+		if _, err := source.Checkout(t.Context(), repositoryAt(server.URL(name), "shop", ""), head); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if len(c.slots) != 3 || len(c.used) != 3 {
-		t.Errorf("%d slots, %d in order, want 3", len(c.slots), len(c.used))
+	left, err := os.ReadDir(source.Dir)
+	if err != nil || len(left) == 0 || len(left) > 3 {
+		t.Errorf("%d copies of 80 KB are left, want at most 2 and the newest: %v", len(left), err)
+	}
+	again := NewSource(&secrets{}, false)
+	again.Dir = source.Dir
+	server.Git("fleet4", "update-ref", "-d", "refs/heads/main")
+	repo := repositoryAt(server.URL("fleet4"), "shop", "")
+	m, err := again.mirror(repo)
+	if err != nil || m.store.Bytes() == 0 {
+		t.Errorf("a new process does not take up the copy: %v", err)
+	}
+}
+
+// TestG02_OneRequestServesAllRepositoriesOfAURL: who shares URL and Secret shares what the server says, and never hears it twice.
+func TestG02_OneRequestServesAllRepositoriesOfAURL(t *testing.T) {
+	server := gittest.New(t)
+	server.Create("fleet")
+	server.Commit("fleet", "main", "one", map[string]string{"a": "1"})
+	server.Git("fleet", "tag", "v1.0.0", "main")
+	source := NewSource(&secrets{}, false)
+	repos := map[string]*v1alpha1.Repository{}
+	for i, ref := range []v1alpha1.GitRef{{Branch: "main"}, {Tag: "v1.0.0"}, {SemVer: "1.x"}} {
+		repo := repositoryAt(server.URL("fleet"), "shop", "")
+		repo.Name, repo.Spec.Ref = fmt.Sprint(i), ref
+		repos[repo.Name] = repo
+	}
+	look := func(name string, fresh bool) string {
+		t.Helper()
+		found, err := source.Head(t.Context(), repos[name], fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found.Commit
+	}
+	first := look("0", false)
+	if look("1", false) != first || look("2", false) != first || server.Requests() != 1 {
+		t.Errorf("three Repositories of one URL made %d requests, want 1", server.Requests())
+	}
+	second := server.Commit("fleet", "main", "two", map[string]string{"a": "2"})
+	if got := look("0", false); got != second || server.Requests() != 2 {
+		t.Errorf("the second look of one Repository says %s, want %s: %d requests, want 2", got, second, server.Requests())
+	}
+	if look("1", true); server.Requests() != 3 {
+		t.Errorf("%d requests after a fresh look was asked for, want 3", server.Requests())
+	}
+	other := repositoryAt(server.URL("fleet"), "intruder", "read")
+	if _, err := source.Head(t.Context(), other, false); Explain(err).Reason != ReasonSecretNotFound {
+		t.Errorf("a Repository with another Secret: %v", err)
 	}
 }
 

@@ -35,6 +35,8 @@ type Limits struct {
 	InflatedBytes int64
 	// ObjectBytes is the largest single object. Default 64 MiB.
 	ObjectBytes int64
+	// Objects is how many objects a pack may hold. Default 500,000.
+	Objects int64
 }
 
 func (r Remote) limits() Limits {
@@ -42,6 +44,7 @@ func (r Remote) limits() Limits {
 		PackBytes:     orDefault(r.Limits.PackBytes, 128<<20),
 		InflatedBytes: orDefault(r.Limits.InflatedBytes, 512<<20),
 		ObjectBytes:   orDefault(r.Limits.ObjectBytes, 64<<20),
+		Objects:       orDefault(r.Limits.Objects, 500_000),
 	}
 }
 
@@ -60,9 +63,9 @@ func (r Remote) reference() (plumbing.ReferenceName, error) {
 	return name, nil
 }
 
-// Validate says what is wrong with the URL or the branch, without a connection.
+// Validate says what is wrong with the URL or the branch, where there is one, without a connection.
 func (r Remote) Validate() error {
-	if _, err := parseURL(r.URL); err != nil {
+	if _, err := parseURL(r.URL); err != nil || r.Branch == "" {
 		return err
 	}
 	_, err := r.reference()
@@ -149,7 +152,7 @@ func (r Remote) readPack(response io.Reader, capabilities *capability.List) ([]b
 
 // unpack checks the sizes the pack declares before it lets anything inflate.
 func (r Remote) unpack(pack []byte, head plumbing.Hash, shallows []plumbing.Hash) (*Repo, error) {
-	if err := inspect(pack, r.limits()); err != nil {
+	if _, err := inspect(bytes.NewReader(pack), r.limits()); err != nil {
 		return nil, fmt.Errorf("unpacking what %s sent: %w", r.URL, err)
 	}
 	storage := memory.NewStorage()
@@ -168,36 +171,6 @@ func (r Remote) unpack(pack []byte, head plumbing.Hash, shallows []plumbing.Hash
 		repo.shallow[hash] = true
 	}
 	return repo, nil
-}
-
-// inspect reads the headers of a pack, and of the deltas in it, and adds up how
-// large everything becomes.
-func inspect(pack []byte, limits Limits) error {
-	scanner := packfile.NewScanner(bytes.NewReader(pack))
-	_, count, err := scanner.Header()
-	if err != nil {
-		return err
-	}
-	var total int64
-	for range count {
-		header, err := scanner.NextObjectHeader()
-		if err != nil {
-			return err
-		}
-		size := header.Length
-		if header.Type.IsDelta() {
-			target, err := deltaTarget(scanner)
-			if err != nil {
-				return err
-			}
-			size = max(size, target)
-		}
-		total += size
-		if size > limits.ObjectBytes || size < 0 || total > limits.InflatedBytes {
-			return fmt.Errorf("object of %d bytes, %d in all: %w", size, total, ErrTooLarge)
-		}
-	}
-	return nil
 }
 
 // deltaTarget reads the second number of a delta: the size of its result.

@@ -12,7 +12,6 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/object"
-	"github.com/go-git/go-git/v5/storage/memory"
 
 	"github.com/belay-delivery/belay/gitops/tree"
 )
@@ -29,7 +28,7 @@ func Overlay(base Tree, changes map[string]*[]byte) Tree { return tree.Overlay(b
 // Repo is a fetched branch, bare and in memory, perhaps with a cut history. It
 // may be read by several goroutines; Write excludes everything else.
 type Repo struct {
-	storage *memory.Storage
+	storage objects
 	head    plumbing.Hash
 	shallow map[plumbing.Hash]bool
 	fresh   map[plumbing.Hash]bool // written here, unknown to the server

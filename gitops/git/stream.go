@@ -220,6 +220,9 @@ func (s *stream) UploadPack(_ context.Context, request *packp.UploadPackRequest)
 	if err := request.UploadRequest.Encode(s.in); err != nil {
 		return nil, fmt.Errorf("sending wants: %w", err)
 	}
+	if err := request.UploadHaves.Encode(s.in, false); err != nil {
+		return nil, fmt.Errorf("sending haves: %w", err)
+	}
 	if err := pktline.NewEncoder(s.in).EncodeString("done\n"); err != nil {
 		return nil, fmt.Errorf("sending wants: %w", err)
 	}

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 )
@@ -86,8 +87,14 @@ func (w walk) step(at *row, blob string, value value) (parent, verdict) {
 		if changed {
 			old = olds[i]
 		}
-		if old != blob && !w.same(sha, old, value) {
-			continue
+		if old != blob {
+			same, err := w.same(sha, old, value)
+			if err != nil {
+				return parent{}, stepEnd
+			}
+			if !same {
+				continue
+			}
 		}
 		before, known := w.index.rows[sha]
 		if !known {
@@ -98,13 +105,16 @@ func (w walk) step(at *row, blob string, value value) (parent, verdict) {
 	return parent{}, stepOwn
 }
 
-// same says whether the place has a value at another content of the file. What cannot be read differs.
-func (w walk) same(sha, blob string, wanted value) bool {
+// same says whether the place has a value at another content of the file. Content that is no YAML has not.
+func (w walk) same(sha, blob string, wanted value) (bool, error) {
 	if blob == "" {
-		return false
+		return false, nil
 	}
 	found, err := w.value(sha, blob)
-	return err == nil && found.found && found.field == wanted.field && found.digest == wanted.digest
+	if errors.Is(err, errParse) {
+		return false, nil
+	}
+	return err == nil && found.found && found.field == wanted.field && found.digest == wanted.digest, err
 }
 
 // value reads the place at a content of the file, which the commit sha has.

@@ -2,6 +2,7 @@ package history
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"slices"
@@ -48,7 +49,16 @@ type value struct {
 	line   int
 }
 
-func parseFile(name string, raw []byte) ([]*yaml.Node, error) { return render.Documents(name, raw) }
+// errParse says that a content of the file is no YAML, or above a limit.
+var errParse = errors.New("the file cannot be parsed")
+
+func parseFile(name string, raw []byte) ([]*yaml.Node, error) {
+	documents, err := render.Documents(name, raw)
+	if err != nil {
+		return nil, errors.Join(errParse, err)
+	}
+	return documents, nil
+}
 
 // find looks a place up; a field that is not there gives the nearest around it.
 func find(documents []*yaml.Node, place Place) value {

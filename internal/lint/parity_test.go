@@ -37,7 +37,7 @@ spec:
 	"AnalysisTemplate":        validMetrics,
 	"ClusterAnalysisTemplate": validMetrics,
 	"AnalysisRun":             validMetrics,
-	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
+	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, verify: {trustedSigners: {name: s}}, webhook: {secretRef: {name: w}}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
 	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa}`,
 }
 
@@ -175,6 +175,13 @@ func rows() []row {
 		{kind: "Repository", name: "no reverts", patch: `{spec: {write: {maxRevertsPerHour: 0}}}`, field: "spec.write.maxRevertsPerHour"},
 		{kind: "Repository", name: "signing key without name", patch: `{spec: {write: {signingKeyRef: {name: ""}}}}`, field: "spec.write.signingKeyRef.name"},
 		{kind: "Repository", name: "strategy", patch: `{spec: {write: {strategy: Force}}}`, field: "spec.write.strategy"},
+		{kind: "Repository", name: "two refs", patch: `{spec: {ref: {tag: v1}}}`, field: "spec.ref", rule: "ref must have exactly one of branch, tag, semver and commit"},
+		{kind: "Repository", name: "no ref", patch: `{spec: {write: null, ref: {branch: null}}}`, field: "spec.ref", rule: "ref must have exactly one of branch, tag, semver and commit"},
+		{kind: "Repository", name: "short commit", patch: `{spec: {write: null, ref: {branch: null, commit: abc123}}}`, field: "spec.ref.commit"},
+		{kind: "Repository", name: "tag that is written to", patch: `{spec: {ref: {branch: null, tag: v1}}}`, field: "spec", rule: "write needs ref.branch: only a branch can be written to"},
+		{kind: "Repository", name: "no signers", patch: `{spec: {verify: {mode: Head, trustedSigners: null}}}`, field: "spec.verify", rule: "verify needs trustedSigners unless mode is Off"},
+		{kind: "Repository", name: "mode", patch: `{spec: {verify: {mode: Tip}}}`, field: "spec.verify.mode"},
+		{kind: "Repository", name: "webhook without a Secret", patch: `{spec: {webhook: {secretRef: null}}}`, field: "spec.webhook.secretRef"},
 		{kind: "Sync", name: "long name", patch: `{metadata: {name: ` + longName + `}}`, field: "", rule: "metadata.name must have at most 63 characters: it is the value of a label"},
 		{kind: "Sync", name: "path", patch: `{spec: {path: /apps}}`, field: "spec.path", rule: "path must be relative to the repository's root and must not contain '..'"},
 		{kind: "Sync", name: "interval", patch: `{spec: {interval: 1s}}`, field: "spec.interval", rule: "interval must be at least 5s"},

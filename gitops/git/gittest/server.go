@@ -23,6 +23,8 @@ type Server struct {
 	user, password string
 	// losing counts pushes whose answer is still to be lost.
 	losing atomic.Int32
+	// requests counts all requests.
+	requests atomic.Int32
 	// onPush runs before a push is handed to git.
 	mutex  sync.Mutex
 	onPush func()
@@ -55,6 +57,9 @@ func (s *Server) RequireBasicAuth(user, password string) { s.user, s.password = 
 // pushes.
 func (s *Server) LoseAnswers(n int) { s.losing.Store(int32(n)) } //nolint:gosec // small numbers in tests
 
+// Requests is how many requests there were.
+func (s *Server) Requests() int { return int(s.requests.Load()) }
+
 // OnPush runs a function before the next push reaches git, once.
 func (s *Server) OnPush(do func()) {
 	s.mutex.Lock()
@@ -67,6 +72,7 @@ func (s *Server) At(when time.Time) { s.at = when }
 
 func (s *Server) handler(backend http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
 		user, password, _ := r.BasicAuth()
 		if s.user != "" && (user != s.user || password != s.password) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
