@@ -123,6 +123,10 @@ const (
 	ConditionAnalysisHealthy = "AnalysisHealthy"
 	// ConditionReverted: True when Git says what the cluster runs again after a failed attempt; False while it does not.
 	ConditionReverted = "Reverted"
+	// ConditionDrifted: objects of a Sync are not as Git declares them, and are left so for now.
+	ConditionDrifted = "Drifted"
+	// ConditionDriftFight: an object of a Sync is no longer corrected, since somebody else writes it again each time.
+	ConditionDriftFight = "DriftFight"
 )
 
 // FindCondition returns the condition of a type, or nil.

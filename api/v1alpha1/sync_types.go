@@ -42,9 +42,9 @@ type SyncSpec struct {
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path must be relative to the repository's root and must not contain '..'"
 	Path string `json:"path"`
-	// interval at which the objects are compared with Git even if nothing was seen to change, at least 5s. Default 10m.
+	// interval at which all objects are compared with Git even if nothing was seen to change, at least 5s. Unset: every 24h
+	// while all their kinds are watched, else every 10m. What changes in between is noticed by watches, see drift.
 	// +optional
-	// +kubebuilder:default="10m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s')",message="interval must be at least 5s"
 	Interval Duration `json:"interval,omitempty"`
 	// serviceAccountName of this namespace: objects are applied with its rights.
@@ -63,6 +63,10 @@ type SyncSpec struct {
 	// images says what is asked of the images of pods.
 	// +optional
 	Images SyncImages `json:"images,omitempty"`
+	// drift says what is done when an object is not, or no longer, as Git declares it.
+	// +optional
+	// +kubebuilder:default={}
+	Drift SyncDrift `json:"drift,omitzero"`
 	// suspend true stops all writes of this Sync. Default false.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -79,7 +83,7 @@ const (
 
 // SyncStatus says what was brought into the cluster.
 type SyncStatus struct {
-	// conditions are Ready, Stalled.
+	// conditions are Ready, Stalled, Drifted, DriftFight.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -112,6 +116,9 @@ type SyncStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MaxLength=512
 	Warnings []string `json:"warnings,omitempty"`
+	// drift says what is not as Git declares it.
+	// +optional
+	Drift *SyncDriftStatus `json:"drift,omitempty"`
 	// reconciled is the value of the belay.dev/reconcile annotation that was last acted on.
 	// +optional
 	Reconciled string `json:"reconciled,omitempty"`

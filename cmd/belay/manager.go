@@ -25,6 +25,7 @@ import (
 	"github.com/belay-delivery/belay/analysis/web"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/analysisrun"
+	"github.com/belay-delivery/belay/controllers/drift"
 	"github.com/belay-delivery/belay/controllers/repository"
 	"github.com/belay-delivery/belay/controllers/revert"
 	"github.com/belay-delivery/belay/controllers/rollout"
@@ -116,7 +117,8 @@ func addControllers(mgr ctrl.Manager, o options) error {
 			return r.SetupWithManager(mgr, repository.Options{})
 		},
 		func() error {
-			r := &sync.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Config: mgr.GetConfig(), Source: source, Recorder: recorder}
+			r := &sync.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Config: mgr.GetConfig(), Source: source, Recorder: recorder,
+				Drift: &drift.Tracker{Namespaces: namespaceList(o.namespaces), Log: mgr.GetLogger().WithName("drift")}}
 			return r.SetupWithManager(mgr, sync.Options{})
 		},
 		func() error {

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	driftpkg "github.com/belay-delivery/belay/gitops/drift"
 	"github.com/belay-delivery/belay/gitops/git"
 	"github.com/belay-delivery/belay/gitops/render"
 	"github.com/belay-delivery/belay/traffic/gatewayapi"
@@ -71,6 +72,12 @@ type Item struct {
 	Unknown string
 	// Applied: this very bundle was applied before, so that an Unknown object needs a write only if fields have changed.
 	Applied bool
+	// Declared is Desired as Git has it, before anything was added to it or left to others.
+	Declared *unstructured.Unstructured
+	// Ignore are the rules by which fields are left to others.
+	Ignore []driftpkg.Ignore
+	// Written is what the API server made of it; nil: it was not written.
+	Written *unstructured.Unstructured
 }
 
 // Fault is why an object could not be tried.
@@ -104,7 +111,7 @@ func prepare(sync *v1alpha1.Sync, objects []render.Object, known scopes) ([]*Ite
 			return nil, fmt.Errorf("looking up kind %s: %w", gvk.GroupKind(), err)
 		}
 		complete(item.Desired, sync, namespaced)
-		item.Entry = entryOf(item.Desired)
+		item.Entry, item.Declared = entryOf(item.Desired), item.Desired
 		if other, twice := seen[item.Entry]; twice {
 			return nil, &failure{reason: ReasonRenderFailed, stalled: true,
 				message: fmt.Sprintf("%s is declared twice: in %s and in %s", name(item.Entry), other, item.File)}

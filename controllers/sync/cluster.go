@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	driftpkg "github.com/belay-delivery/belay/gitops/drift"
 )
 
 const (
@@ -77,6 +78,9 @@ func (t tenant) examine(ctx context.Context, item *Item) error {
 	live, err := t.read(ctx, item.Entry)
 	if err == nil {
 		item.Live = live
+		if item.Desired, err = driftpkg.Without(item.Desired, live, FieldManager, item.Ignore); err != nil {
+			return fmt.Errorf("leaving fields of %s to others: %w", name(item.Entry), err)
+		}
 		item.Desired = combine(item.Desired, live)
 		item.Dry, err = t.apply(ctx, item.Desired, client.DryRunAll)
 	}

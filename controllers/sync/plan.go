@@ -37,6 +37,8 @@ type Plan struct {
 	Final []v1alpha1.InventoryEntry
 	// Warnings hold nobody up.
 	Warnings []string
+
+	items []*Item
 }
 
 // MakePlan decides what to do about a bundle. It is pure; items hold what was observed.

@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/controllers/drift"
 	"github.com/belay-delivery/belay/controllers/repository"
 	"github.com/belay-delivery/belay/gitops/render"
 )
@@ -38,10 +39,14 @@ type Reconciler struct {
 	Config   *rest.Config
 	Source   *repository.Source
 	Recorder events.EventRecorder
+	// Drift notices changes of the objects; nil: they are compared in intervals alone.
+	Drift *drift.Tracker
 	// Now is the clock; nil is the wall clock.
 	Now func() time.Time
 
 	accounts accounts
+	bundles  bundles
+	suspects suspects
 	checked  stdsync.Map // UID of a Sync: when its objects were last compared
 }
 
@@ -53,8 +58,12 @@ type Options struct {
 
 // SetupWithManager registers the controller.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, options Options) error {
+	if err := r.setupDrift(mgr); err != nil {
+		return err
+	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("sync").
+		WatchesRawSource(r.suspicions()).
 		For(&v1alpha1.Sync{}, builder.WithPredicates(repository.Asked())).
 		Watches(&v1alpha1.Repository{}, handler.EnqueueRequestsFromMapFunc(r.syncsOf), builder.WithPredicates(moved())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(options.MaxConcurrent, 4)}).
@@ -136,7 +145,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	done := result{commit: repo.Status.Commit, digest: sync.Status.AppliedDigest}
 	fresh := r.fresh(sync)
 	if fresh && sync.Status.AppliedCommit == done.commit {
-		return done, nil
+		return r.checkDrift(ctx, sync, repo, done)
 	}
 	tree, err := r.Source.Checkout(ctx, repo, done.commit)
 	if err != nil {
@@ -149,7 +158,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	}
 	done.digest = render.Digest(objects)
 	if fresh && done.digest == sync.Status.AppliedDigest {
-		return done, nil // another commit with the same content
+		return r.checkDrift(ctx, sync, repo, done) // another commit with the same content
 	}
 	cluster, err := r.tenantOf(sync)
 	if err != nil {
@@ -163,8 +172,14 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if err := r.nameAuthors(ctx, sync, repo, done.commit, plan); err != nil {
 		return done, err
 	}
+	if err := r.settle(ctx, sync, &plan, &done); err != nil {
+		return done, err
+	}
 	err = r.carryOut(ctx, sync, cluster, plan, &done)
-	done.checked = err == nil
+	if done.checked = err == nil; done.checked {
+		r.bundles.put(bundleKey(sync, repo, done.commit), objects)
+		r.verified(sync, plan.items, done.drift)
+	}
 	return done, err
 }
 
@@ -192,7 +207,7 @@ func (r *Reconciler) fresh(sync *v1alpha1.Sync) bool {
 	ready := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Status == "True" && ready.ObservedGeneration == sync.Generation &&
 		sync.Status.Reconciled == sync.Annotations[v1alpha1.AnnotationReconcile] &&
-		r.sinceCheck(sync) < sync.Spec.Interval.Or(defaultInterval)
+		r.sinceCheck(sync) < r.interval(sync)
 }
 
 // sinceCheck is how long ago the objects were compared; after a restart, long ago.
@@ -226,6 +241,7 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 	var told warnings
 	ctx = collecting(ctx, &told)
 	for _, item := range items {
+		item.Ignore = ignoreRules(sync)
 		if err := cluster.examine(ctx, item); err != nil {
 			return Plan{}, err
 		}
@@ -241,6 +257,7 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 	}
 	plan := MakePlan(sync, bundle.commit, items)
 	plan.Warnings = told.list()
+	plan.items = items
 	if plan.Refused != nil {
 		return plan, plan.Refused
 	}
@@ -262,9 +279,11 @@ func (r *Reconciler) carryOut(ctx context.Context, sync *v1alpha1.Sync, cluster 
 	}
 	for level, items := range plan.Apply {
 		for _, item := range items {
-			if _, err := cluster.apply(ctx, item.Desired); err != nil {
+			written, err := cluster.apply(ctx, item.Desired)
+			if err != nil {
 				return applyFailed(item, err)
 			}
+			item.Written = written
 			done.applied = append(done.applied, name(item.Entry))
 		}
 		if level == stageCRD && plan.Define {
@@ -297,7 +316,10 @@ func (r *Reconciler) writeInventory(ctx context.Context, sync *v1alpha1.Sync, in
 	return r.writeStatus(ctx, sync, next)
 }
 
-func (r *Reconciler) forget(uid types.UID) { r.checked.Delete(uid) }
+func (r *Reconciler) forget(uid types.UID) {
+	r.checked.Delete(uid)
+	r.forgetDrift(uid)
+}
 
 func (r *Reconciler) now() time.Time {
 	if r.Now != nil {

@@ -70,6 +70,12 @@ type result struct {
 	pruned  []string
 	// warnings of this round, once the objects were looked at.
 	warnings []string
+	// drift are the objects that were not as Git declared them, as far as they were looked at.
+	drift []*finding
+	// looked are the objects that were looked at; nil: all, if checked.
+	looked []v1alpha1.InventoryEntry
+	// again is when objects are looked at that turned suspect too often; 0: none.
+	again time.Duration
 	// checked: the objects were compared with Git, so that this need not be done again before the interval is over.
 	checked bool
 }
@@ -104,6 +110,7 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 		why.message = "the cluster is as commit " + done.commit + " says"
 	}
 	r.setConditions(sync, next, why)
+	r.reportDrift(sync, next, done, err)
 	r.tell(sync, done, why)
 	if err := r.writeStatus(ctx, sync, next); err != nil {
 		return ctrl.Result{}, err
@@ -204,7 +211,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, sync *v1alpha1.Sync, next 
 
 // next says when to look again, and remembers what was looked at.
 func (r *Reconciler) next(sync *v1alpha1.Sync, done result, why failure) ctrl.Result {
-	interval := max(sync.Spec.Interval.Or(defaultInterval), time.Second)
+	interval := max(r.interval(sync), time.Second)
 	switch why.reason {
 	case ReasonSuspended, ReasonRepositoryNotFound:
 		return ctrl.Result{} // a watch brings the change
@@ -212,11 +219,15 @@ func (r *Reconciler) next(sync *v1alpha1.Sync, done result, why failure) ctrl.Re
 		if done.checked {
 			r.checked.Store(sync.UID, r.now())
 		}
-		return ctrl.Result{RequeueAfter: max(interval-r.sinceCheck(sync), time.Second)}
+		wait := max(interval-r.sinceCheck(sync), time.Second)
+		if done.again > 0 {
+			wait = min(wait, done.again)
+		}
+		return ctrl.Result{RequeueAfter: wait}
 	}
 	r.checked.Delete(sync.UID)
 	ready := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
-	return ctrl.Result{RequeueAfter: repository.Retry(r.now().Sub(ready.LastTransitionTime.Time), interval)}
+	return ctrl.Result{RequeueAfter: repository.Retry(r.now().Sub(ready.LastTransitionTime.Time), min(interval, defaultInterval))}
 }
 
 func cut(text string, limit int) string {
