@@ -87,7 +87,7 @@ type looking struct {
 // look compares one object with Git and, if that is wanted, puts it right.
 func (r *Reconciler) look(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, l looking, done *result) error {
 	item := l.item
-	item.Ignore = ignoreRules(sync)
+	item.Ignore, item.Applied = ignoreRules(sync), true
 	if err := cluster.examine(ctx, item); err != nil {
 		return err
 	}

@@ -39,6 +39,8 @@ spec:
 	"AnalysisRun":             validMetrics,
 	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, verify: {trustedSigners: {name: s}}, webhook: {secretRef: {name: w}}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
 	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa}`,
+	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
+	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa, interval: 1h, drift: {mode: Detect, ignore: [{kind: Deployment, paths: [.spec.replicas], managers: [vpa]}], fight: {corrections: 3, within: 1m}}}`,
 }
 
 // row is an object that both the API server and lint refuse, at field. With update, patch is applied to an existing one.
@@ -187,7 +189,7 @@ func rows() []row {
 		{kind: "Sync", name: "interval", patch: `{spec: {interval: 1s}}`, field: "spec.interval", rule: "interval must be at least 5s"},
 		{kind: "Sync", name: "no account", patch: `{spec: {serviceAccountName: null}}`, field: "spec.serviceAccountName"},
 	}
-	return slices.Concat(out, syncRows(), outsideRows(), metricRows("AnalysisTemplate"), metricRows("ClusterAnalysisTemplate"), metricRows("AnalysisRun"))
+	return slices.Concat(out, syncRows(), outsideRows(), driftRows(), metricRows("AnalysisTemplate"), metricRows("ClusterAnalysisTemplate"), metricRows("AnalysisRun"))
 }
 
 // place is the name of a valid object, and its namespace where its kind has one.
