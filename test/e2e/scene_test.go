@@ -25,6 +25,8 @@ const (
 	rate   = 220 // requests per second that are sent
 	least  = 200 // and that have to be dealt with
 	limit  = 3 * time.Minute
+
+	noTraffic = -1 // of a plan: nothing is sent
 )
 
 // scene is one application in a namespace of its own, with version v1 running and traffic on it.
@@ -45,12 +47,13 @@ type scene struct {
 type plan struct {
 	git    bool
 	bed    *stage.Bed // another gateway's; nil: the testbed's own
-	rate   int
+	rate   int        // 0: the usual one
 	least  int
 	change func(*stage.App)
-	extra  map[string]string // manifests applied before
-	path   string            // that the load asks for
-	header string            // name=value that the load sends
+	edit   func(string) string // of rollout.yaml, before it is applied; without Git
+	extra  map[string]string   // manifests applied before
+	path   string              // that the load asks for
+	header string              // name=value that the load sends
 }
 
 // requireBed skips the test where there is no testbed, or fails it where there has to be one.
@@ -91,6 +94,9 @@ func newScene(t *testing.T, p plan) *scene {
 	} else {
 		files, err := s.app.Files("")
 		s.must(err)
+		if p.edit != nil {
+			files["rollout.yaml"] = p.edit(files["rollout.yaml"])
+		}
 		s.rollout = files["rollout.yaml"]
 		s.must(bed.Apply(ctx, namespace, files))
 	}
@@ -103,10 +109,14 @@ func newScene(t *testing.T, p plan) *scene {
 	s.must(s.bed.Serves(ctx, s.app.Host, p.path, "v1"))
 	s.cpu, err = stage.ReadCPUTime()
 	s.must(err)
-	s.load = s.send(namespace, p) // from here on no request may fail, while the first attempt still ends
+	if p.rate != noTraffic {
+		s.load = s.send(namespace, p) // from here on no request may fail, while the first attempt still ends
+	}
 	s.await("version 1 to run", stage.AtRest)
 	s.route = s.readRoute()
-	s.must(s.load.Await(ctx, "v1", s.rate(p)))
+	if s.load != nil {
+		s.must(s.load.Await(ctx, "v1", s.rate(p)))
+	}
 	return s
 }
 

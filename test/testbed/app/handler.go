@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +30,7 @@ func newHandler(s settings, started time.Time) http.Handler {
 		requests.WithLabelValues(strconv.Itoa(code), http.MethodGet, s.version)
 	}
 
+	leak := &leak{size: s.leak}
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -40,8 +44,9 @@ func newHandler(s settings, started time.Time) http.Handler {
 		begin := time.Now()
 		time.Sleep(s.latency)
 		burn(s.cpu)
+		leak.grow()
 		code := http.StatusOK
-		if rand.Float64() < s.errorRate {
+		if rand.Float64() < s.errorRate || !helps(r.Context(), s.dependency) {
 			code = http.StatusInternalServerError
 		}
 		w.Header().Set("X-Version", s.version)
@@ -51,6 +56,46 @@ func newHandler(s settings, started time.Time) http.Handler {
 		seconds.WithLabelValues(s.version).Observe(time.Since(begin).Seconds())
 	})
 	return mux
+}
+
+// leak is memory that nothing is done with and that is never given back.
+type leak struct {
+	size int
+	mu   sync.Mutex
+	kept [][]byte
+}
+
+func (l *leak) grow() {
+	if l.size == 0 {
+		return
+	}
+	more := make([]byte, l.size)
+	for i := 0; i < len(more); i += 1 << 10 { // a page that is not written to takes no memory
+		more[i] = 1
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = append(l.kept, more)
+}
+
+// helps asks what the application depends on; without a dependency nothing can be wrong with it.
+func helps(ctx context.Context, dependency string) bool {
+	if dependency == "" {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, dependency, nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 1<<10)) // so that the connection is used again
+	return err == nil && res.StatusCode == http.StatusOK
 }
 
 // knownMethod bounds the values of the method label.

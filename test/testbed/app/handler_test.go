@@ -32,6 +32,31 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// What the application depends on decides with it whether it answers.
+func TestDependency(t *testing.T) {
+	code := http.StatusOK
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+	defer other.Close()
+	h := newHandler(settings{version: "v1", dependency: other.URL}, time.Now())
+	for _, tc := range []struct{ dependency, want int }{{200, 200}, {503, 500}, {200, 200}} {
+		code = tc.dependency
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+		if rec.Code != tc.want {
+			t.Errorf("with %d of the dependency the answer is %d, want %d", tc.dependency, rec.Code, tc.want)
+		}
+	}
+}
+
+func TestLeakIsKept(t *testing.T) {
+	l := &leak{size: 64 << 10}
+	l.grow()
+	l.grow()
+	if len(l.kept) != 2 || len(l.kept[0]) != 64<<10 {
+		t.Errorf("kept %d blocks, want 2 of 64 KiB", len(l.kept))
+	}
+}
+
 func TestHandlerCounts(t *testing.T) {
 	h := newHandler(settings{version: "v3", errorRate: 1}, time.Now())
 	for range 3 {
@@ -67,7 +92,7 @@ func TestReadSettings(t *testing.T) {
 		ok   bool
 	}{
 		{"nothing set", nil, true},
-		{"all set", map[string]string{"ERROR_RATE": "0.05", "LATENCY_MS": "12", "CPU_MS": "0.5", "CRASH": "0s", "READY_DELAY": "1s", "DRAIN": "0s"}, true},
+		{"all set", map[string]string{"ERROR_RATE": "0.05", "LATENCY_MS": "12", "CPU_MS": "0.5", "CRASH": "0s", "READY_DELAY": "1s", "DRAIN": "0s", "LEAK_KIB": "8"}, true},
 		{"rate too high", map[string]string{"ERROR_RATE": "5"}, false},
 		{"no number", map[string]string{"LATENCY_MS": "x"}, false},
 	} {

@@ -4,6 +4,8 @@
 //	ERROR_RATE   the share of answers that are errors, 0 to 1
 //	LATENCY_MS   how long every answer takes, in milliseconds
 //	CPU_MS       how much processor time every answer takes, in milliseconds
+//	LEAK_KIB     how much memory every answer leaves behind, in KiB
+//	DEPENDENCY   a URL that is asked before every answer; unless it says 200 the answer is an error
 //	READY_DELAY  how long after its start it says that it is ready (a duration)
 //	CRASH        how long after its start it ends with exit code 1 (a duration; "0s" is at once; unset is never)
 //	DRAIN        how long it goes on serving after SIGTERM (default 3s)
@@ -31,6 +33,8 @@ import (
 type settings struct {
 	version, pod, address string
 	errorRate             float64
+	leak                  int // bytes
+	dependency            string
 	latency, ready, drain time.Duration
 	cpu                   time.Duration
 	crash                 time.Duration // negative: never
@@ -58,14 +62,17 @@ func readSettings(env func(string) string) (settings, error) {
 		}
 		return otherwise
 	}
-	s := settings{version: get("VERSION", "v1"), pod: get("POD_NAME", env("HOSTNAME")), address: net.JoinHostPort(env("POD_IP"), get("PORT", "8080"))}
-	var errs [6]error
+	s := settings{version: get("VERSION", "v1"), pod: get("POD_NAME", env("HOSTNAME")), address: net.JoinHostPort(env("POD_IP"), get("PORT", "8080")),
+		dependency: env("DEPENDENCY")}
+	var errs [7]error
 	s.errorRate, errs[0] = strconv.ParseFloat(get("ERROR_RATE", "0"), 64)
 	s.latency, errs[1] = time.ParseDuration(get("LATENCY_MS", "0") + "ms")
 	s.ready, errs[2] = time.ParseDuration(get("READY_DELAY", "0s"))
 	s.drain, errs[3] = time.ParseDuration(get("DRAIN", "3s"))
 	s.crash, errs[4] = time.ParseDuration(get("CRASH", "-1s"))
 	s.cpu, errs[5] = time.ParseDuration(get("CPU_MS", "0") + "ms")
+	s.leak, errs[6] = strconv.Atoi(get("LEAK_KIB", "0"))
+	s.leak *= 1 << 10
 	if err := errors.Join(errs[:]...); err != nil {
 		return s, fmt.Errorf("reading the environment: %w", err)
 	}
