@@ -58,7 +58,7 @@ func (s *story) measureBad() error {
 	b.ExposedAfterSettle = len(own.Where(func(one stage.Sample) bool { return one.Sent.After(settled) }))
 	for _, h := range s.timeline.Last().Status.History {
 		if h.Number == 3 {
-			b.Reason, b.Message = h.Reason, h.Message
+			b.Reason, b.Metric, b.Message = h.Reason, h.Metric, h.Message
 		}
 	}
 	return nil
@@ -100,7 +100,7 @@ func (s *story) steps(attempt int64, version string) []Step {
 			steps, entered = append(steps, Step{Name: a.StepName, Weight: a.Weight}), state.At
 		}
 		s.fill(&steps[len(steps)-1], entered, left, version)
-		steps[len(steps)-1].Measured = s.measured(attempt, left)
+		steps[len(steps)-1].Evidence = s.evidence(attempt, left)
 	}
 	return steps
 }
@@ -111,15 +111,16 @@ func (s *story) fill(step *Step, from, to time.Time, version string) {
 	step.Errors, step.ErrorRatio = len(answered.Failed()), answered.ErrorRatio()
 }
 
-// measured is the last value that Belay had measured for an attempt by a time.
-func (s *story) measured(attempt int64, by time.Time) string {
-	value := ""
-	for _, m := range s.timeline.Values(fmt.Sprintf("%s-%d", name, attempt)) {
-		if m.Value != "" && !m.At.After(by) {
-			value = m.Value
+// evidence is what Belay knew of each metric of an attempt at a time.
+func (s *story) evidence(attempt int64, at time.Time) []Evidence {
+	var out []Evidence
+	for _, m := range s.timeline.Metrics(fmt.Sprintf("%s-%d", name, attempt), at) {
+		if c := m.Comparison; c != nil {
+			out = append(out, Evidence{Metric: m.Name, Verdict: string(m.Verdict), CanaryRequests: c.CanaryRequests, CanaryBad: c.CanaryBad,
+				StableRequests: c.StableRequests, StableBad: c.StableBad, Ratio: c.Ratio, Harm: c.Harm, Safety: c.Safety, Dispersion: c.Dispersion, Message: m.Message})
 		}
 	}
-	return value
+	return out
 }
 
 // compare fetches Git's head, renders it and compares it with the cluster; it returns nil once all is one revision.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
 // Report is what a demo found. Times are seconds.
@@ -27,7 +29,23 @@ type Step struct {
 	Requests   int     `json:"requests"`   // that the new version answered meanwhile
 	Errors     int     `json:"errors"`     // of them
 	ErrorRatio float64 `json:"errorRatio"` // as the clients saw it
-	Measured   string  `json:"measured"`   // as Belay measured it last; empty: no measurement
+	// Evidence is what Belay knew when it left the step.
+	Evidence []Evidence `json:"evidence"`
+}
+
+// Evidence is what Belay knew of a metric, all numbers since the attempt began; see status.metrics[].comparison of an AnalysisRun.
+type Evidence struct {
+	Metric         string `json:"metric"`
+	Verdict        string `json:"verdict"`
+	CanaryRequests int64  `json:"canaryRequests"`
+	CanaryBad      int64  `json:"canaryBad"`
+	StableRequests int64  `json:"stableRequests"`
+	StableBad      int64  `json:"stableBad"`
+	Dispersion     string `json:"dispersion"`
+	Ratio          string `json:"ratio"`  // of the shares of bad requests, canary to stable
+	Harm           string `json:"harm"`   // 100 is a proof
+	Safety         string `json:"safety"` // 20 is a proof
+	Message        string `json:"message"`
 }
 
 // Good is the life of version 2.
@@ -44,13 +62,13 @@ type Good struct {
 type Bad struct {
 	Outcome                       string  `json:"outcome"`
 	Reason                        string  `json:"reason"`
+	Metric                        string  `json:"metric"` // that it fell for
 	Message                       string  `json:"message"`
 	Commit                        string  `json:"commit"`
 	Steps                         []Step  `json:"steps"`
 	TotalRequests                 int     `json:"totalRequests"`                 // from the commit to the end of the revert
 	ExposedRequests               int     `json:"exposedRequests"`               // that version 3 answered
 	ExposedErrors                 int     `json:"exposedErrors"`                 // of them, with an error
-	ErrorRatioMeasured            string  `json:"errorRatioMeasured"`            // by Belay, when it fell
 	SecondsToZeroWeight           float64 `json:"secondsToZeroWeight"`           // from the first bad answer
 	SecondsToLastBadAnswer        float64 `json:"secondsToLastBadAnswer"`        // from the first bad answer to version 3's last
 	FailedRequestsAfterZeroWeight int     `json:"failedRequestsAfterZeroWeight"` // of others, or once the gateway has settled
@@ -95,7 +113,8 @@ func (r *Report) claims() []claim {
 		{r.Good.Outcome == "Promoted", "version 2 was promoted: " + r.Good.Outcome},
 		{r.Good.FailedRequests == 0, fmt.Sprintf("no request failed during the promotion (%d did)", r.Good.FailedRequests)},
 		{r.Bad.Outcome == "RolledBack", "version 3 was rolled back: " + r.Bad.Outcome},
-		{first && r.Bad.Reason == "AnalysisFailed", fmt.Sprintf("version 3 was caught by its errors at the first step (%s, %d steps)", r.Bad.Reason, len(r.Bad.Steps))},
+		{proven(r.Good.Steps), "version 2 left each step on a proof that more traffic is safe"},
+		{first && r.Bad.Reason == "AnalysisFailed" && r.Bad.Metric == "errors", fmt.Sprintf("version 3 was caught by its errors at the first step (%s, %s, %d steps)", r.Bad.Reason, r.Bad.Metric, len(r.Bad.Steps))},
 		{r.Bad.ExposedRequests > 0 && r.Bad.SecondsToZeroWeight > 0, "version 3 met real requests before it was caught"},
 		{r.Bad.OtherFailedRequests == 0, fmt.Sprintf("no request failed that was not version 3's own (%d did)", r.Bad.OtherFailedRequests)},
 		{r.Bad.FailedRequestsAfterZeroWeight == 0, fmt.Sprintf("no request failed after the traffic was back (%d did)", r.Bad.FailedRequestsAfterZeroWeight)},
@@ -107,6 +126,21 @@ func (r *Report) claims() []claim {
 		{r.Git.EqualsCluster, fmt.Sprintf("Git and cluster agree (Git %s, spec %s, stable %s, pods %s)", r.Git.Declared, r.Git.Spec, r.Git.Stable, r.Git.Pods)},
 		{r.Git.AnswersV2, "version 2 answers everybody at the end"},
 	}
+}
+
+// proven tells whether there are steps, and all metrics had passed when each was left.
+func proven(steps []Step) bool {
+	for _, s := range steps {
+		for _, e := range s.Evidence {
+			if e.Verdict != string(v1alpha1.VerdictPass) || e.CanaryRequests == 0 {
+				return false
+			}
+		}
+		if len(s.Evidence) == 0 {
+			return false
+		}
+	}
+	return len(steps) > 0
 }
 
 // judge notes what is not as it should be.

@@ -7,8 +7,8 @@ import (
 // fine is a report of a demo in which everything happened.
 func fine() Report {
 	return Report{RateWanted: 200, Rate: 200,
-		Good: Good{Outcome: "Promoted"},
-		Bad: Bad{Outcome: "RolledBack", Reason: "AnalysisFailed", Steps: []Step{{Name: "first"}}, ExposedRequests: 50, ExposedErrors: 3,
+		Good: Good{Outcome: "Promoted", Steps: []Step{{Name: "first", Evidence: []Evidence{{Metric: "errors", Verdict: "Pass", CanaryRequests: 2000}}}}},
+		Bad: Bad{Outcome: "RolledBack", Reason: "AnalysisFailed", Metric: "errors", Steps: []Step{{Name: "first"}}, ExposedRequests: 50, ExposedErrors: 3,
 			SecondsToZeroWeight: 2},
 		Revert: Revert{Commit: "abc", Commits: 1, FilesChanged: []string{"a"}, UnrelatedCommitSurvived: true, CommentsSurvived: true},
 		Git:    Git{EqualsCluster: true, AnswersV2: true},
@@ -26,6 +26,9 @@ func TestJudge(t *testing.T) {
 		"lost in promotion":     func(r *Report) { r.Good.FailedRequests = 1 },
 		"not rolled back":       func(r *Report) { r.Bad.Outcome = "Promoted" },
 		"caught late":           func(r *Report) { r.Bad.Steps = append(r.Bad.Steps, Step{Name: "half"}) },
+		"a step without proof":  func(r *Report) { r.Good.Steps[0].Evidence[0].Verdict = "Pending" },
+		"without evidence":      func(r *Report) { r.Good.Steps[0].Evidence = nil },
+		"caught by another":     func(r *Report) { r.Bad.Metric = "latency" },
 		"caught otherwise":      func(r *Report) { r.Bad.Reason = "PodsFailed" },
 		"never exposed":         func(r *Report) { r.Bad.ExposedRequests = 0 },
 		"lost elsewhere":        func(r *Report) { r.Bad.OtherFailedRequests = 1 },

@@ -17,7 +17,7 @@ const (
 	name      = "checkout"
 	folder    = "apps/checkout"
 	settle    = 2 * time.Second
-	overall   = 8 * time.Minute
+	overall   = 20 * time.Minute
 )
 
 // story is a demo under way.
@@ -105,7 +105,8 @@ func (s *story) first(ctx context.Context) (err error) {
 	s.chapter("1. Version 1 comes from Git")
 	s.app = s.bed.App(namespace, name)
 	s.app.Repository, s.app.Path, s.app.Bake = "fleet", folder, "6s"
-	s.app.Steps = []stage.Step{{Name: "first", Weight: 10, Hold: "10s"}, {Name: "half", Weight: 50, Hold: "4s"}, {Name: "all", Weight: 100, Hold: "4s"}}
+	s.app.Steps = []stage.Step{{Name: "first", Weight: 10, Hold: "10s"}, {Name: "half", Weight: 50, Hold: "10s"}}
+	s.app.Query = stage.GoldenSignals
 	files, err := s.app.Files(folder)
 	if err != nil {
 		return err
@@ -144,12 +145,12 @@ func (s *story) first(ctx context.Context) (err error) {
 
 // good commits version 2 and waits for its promotion.
 func (s *story) good(ctx context.Context) (err error) {
-	s.chapter("2. Version 2 is committed: a good one")
+	s.chapter("2. Version 2 is committed: a good one. Each step takes 2 minutes at least, until more traffic is proven safe")
 	s.goodFrom = time.Now()
 	if s.report.Good.Commit, err = s.release(ctx, "Grace", "checkout: version 2", stage.Release("v1", "v2", "")); err != nil {
 		return err
 	}
-	state, err := s.timeline.Await(ctx, "version 2 to be promoted", 2*time.Minute, func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempts >= 2 && ended(ro, 2) })
+	state, err := s.timeline.Await(ctx, "version 2 to be promoted", 10*time.Minute, func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempts >= 2 && ended(ro, 2) })
 	if err != nil {
 		return err
 	}
@@ -218,7 +219,7 @@ func (s *story) bad(ctx context.Context) (err error) {
 	if err := s.other(ctx, "USD", "GBP"); err != nil { // between the bad commit and its revert
 		return err
 	}
-	state, err := s.timeline.Await(ctx, "version 3 to be judged", 2*time.Minute, func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempts >= 3 && ended(ro, 3) })
+	state, err := s.timeline.Await(ctx, "version 3 to be judged", 5*time.Minute, func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempts >= 3 && ended(ro, 3) })
 	if err != nil {
 		return err
 	}

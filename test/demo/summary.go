@@ -42,20 +42,14 @@ func (s *story) summary() {
 }
 
 func (s *story) table(steps []Step) {
-	fmt.Printf("    %-8s %7s %9s %10s %8s %12s %12s\n", "step", "weight", "seconds", "requests", "errors", "error rate", "as measured")
+	fmt.Printf("    %-8s %7s %9s %10s %8s %12s\n", "step", "weight", "seconds", "requests", "errors", "error rate")
 	for _, st := range steps {
 		bar := strings.Repeat("#", int(st.Weight)/5)
-		fmt.Printf("    %-8s %6d%% %9.1f %10s %8d %11.2f%% %12s  %s\n", st.Name, st.Weight, st.Seconds, thousands(st.Requests), st.Errors, 100*st.ErrorRatio, percent(st.Measured), bar)
+		fmt.Printf("    %-8s %6d%% %9.1f %10s %8d %11.2f%%  %s\n", st.Name, st.Weight, st.Seconds, thousands(st.Requests), st.Errors, 100*st.ErrorRatio, bar)
+		for _, e := range st.Evidence {
+			fmt.Printf("             %-7s %s\n", e.Verdict, s.paint(dim, e.Message))
+		}
 	}
-}
-
-// percent writes a ratio that Belay measured.
-func percent(value string) string {
-	v, err := strconv.ParseFloat(value, 64)
-	if err != nil {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f%%", 100*v)
 }
 
 func (s *story) none(n int, what string) string {

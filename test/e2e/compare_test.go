@@ -6,26 +6,9 @@ import (
 	"github.com/belay-delivery/belay/test/stage"
 )
 
-// goldenSignals judges by comparison alone.
-const goldenSignals = `
-apiVersion: belay.dev/v1alpha1
-kind: AnalysisTemplate
-metadata: {name: checkout-errors}
-spec:
-  metrics:
-  - name: errors
-    compare:
-      errors:
-        total: 'http_requests_total{namespace="{{namespace}}"}'
-        bad: 'http_requests_total{namespace="{{namespace}}",code=~"5.."}'
-  - name: latency
-    compare:
-      latency: {histogram: 'http_request_duration_seconds{namespace="{{namespace}}"}'}
-`
-
 // compared has one step at half the traffic.
 func compared(a *stage.App) {
-	a.Query, a.Bake = goldenSignals, "0s"
+	a.Query, a.Bake = stage.GoldenSignals, "0s"
 	a.Steps = []stage.Step{{Name: "half", Weight: 50, Hold: "1s"}}
 }
 

@@ -40,6 +40,24 @@ type Step struct {
 	Approval bool
 }
 
+// GoldenSignals compares errors and latency with those of the stable version: nobody has to know what is good.
+const GoldenSignals = `# The new version beside the old one: more errors, or slower answers, take it back.
+apiVersion: belay.dev/v1alpha1
+kind: AnalysisTemplate
+metadata:
+  name: checkout-errors
+spec:
+  metrics:
+  - name: errors
+    compare:
+      errors:
+        total: 'http_requests_total{namespace="{{namespace}}"}'
+        bad: 'http_requests_total{namespace="{{namespace}}",code=~"5.."}'
+  - name: latency
+    compare:
+      latency: {histogram: 'http_request_duration_seconds{namespace="{{namespace}}"}'}
+`
+
 // App returns an application with short steps, judged by its errors.
 func (b *Bed) App(namespace, name string) App {
 	return App{Name: name, Namespace: namespace, Image: "sample:v1", Version: "v1", Replicas: 3,

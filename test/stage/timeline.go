@@ -29,7 +29,13 @@ type Timeline struct {
 	weights []Weight
 	routes  []*unstructured.Unstructured
 	runs    map[string]*v1alpha1.AnalysisRun
-	values  map[string][]v1alpha1.Measurement
+	looks   map[string][]look
+}
+
+// look is what a run said of its metrics from a time on.
+type look struct {
+	at      time.Time
+	metrics []v1alpha1.MetricStatus
 }
 
 // State is a Rollout at a time.
@@ -48,7 +54,7 @@ type Weight struct {
 // Watch records a Rollout's life until ctx ends.
 func (b *Bed) Watch(ctx context.Context, namespace, name string) (*Timeline, error) {
 	t := &Timeline{name: name, canary: name + "-canary", changed: make(chan struct{}), runs: map[string]*v1alpha1.AnalysisRun{},
-		values: map[string][]v1alpha1.Measurement{}}
+		looks: map[string][]look{}}
 	c, err := cache.New(b.Config, cache.Options{Scheme: Scheme(), DefaultNamespaces: map[string]cache.Config{namespace: {}}})
 	if err != nil {
 		return nil, fmt.Errorf("watching %s/%s: %w", namespace, name, err)
@@ -83,7 +89,7 @@ func (t *Timeline) see(o any) {
 		}
 	case *v1alpha1.AnalysisRun:
 		t.runs[o.Name] = o
-		t.seeValues(o)
+		t.looks[o.Name] = append(t.looks[o.Name], look{time.Now(), o.Status.Metrics})
 	case *unstructured.Unstructured:
 		if o.GetName() == t.name {
 			t.routes = append(t.routes, o)
@@ -94,25 +100,16 @@ func (t *Timeline) see(o any) {
 	t.changed = make(chan struct{})
 }
 
-// seeValues keeps the measurements of a run's first metric, of which the run itself forgets the old ones.
-func (t *Timeline) seeValues(run *v1alpha1.AnalysisRun) {
-	if len(run.Status.Metrics) == 0 {
-		return
-	}
-	known := t.values[run.Name]
-	for _, m := range slices.Backward(run.Status.Metrics[0].Recent) {
-		if n := len(known); n == 0 || known[n-1].At.Before(&m.At) {
-			known = append(known, m)
-		}
-	}
-	t.values[run.Name] = known
-}
-
-// Values are the measurements of a run's first metric, the oldest first.
-func (t *Timeline) Values(run string) []v1alpha1.Measurement {
+// Metrics are what a run said of its metrics at a time; of a run that said nothing yet, nil.
+func (t *Timeline) Metrics(run string, at time.Time) []v1alpha1.MetricStatus {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return slices.Clone(t.values[run])
+	for _, l := range slices.Backward(t.looks[run]) {
+		if !l.at.After(at) {
+			return l.metrics
+		}
+	}
+	return nil
 }
 
 func (t *Timeline) seeWeight(percent float64, listed bool) {
