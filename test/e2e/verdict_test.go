@@ -120,7 +120,7 @@ func TestVerdictPrometheusStopped(t *testing.T) {
 	t.Cleanup(func() { _ = own.Stop() })
 	s := newScene(t, plan{rate: verdictRate, change: func(a *stage.App) {
 		compared(a)
-		a.Query = env("    compare:\n", "    compare:\n      prometheus: {address: "+own.URL+"}\n      providerErrorLimit: 1\n")(a.Query)
+		a.Query = env("{preset: http-server,", "{preset: http-server, providerErrorLimit: 1, prometheus: {address: "+own.URL+"},")(a.Query)
 	}})
 	s.release("v2", stage.Release("v1", "v2", ""))
 	s.await("the first requests to be compared", func(*v1alpha1.Rollout) bool { return s.counted("errors") > 0 })

@@ -49,13 +49,9 @@ metadata:
 spec:
   metrics:
   - name: errors
-    compare:
-      errors:
-        total: 'http_requests_total{namespace="{{namespace}}"}'
-        bad: 'http_requests_total{namespace="{{namespace}}",code=~"5.."}'
+    compare: {preset: http-server, errors: {}}
   - name: latency
-    compare:
-      latency: {histogram: 'http_request_duration_seconds{namespace="{{namespace}}"}'}
+    compare: {preset: http-server, latency: {}}
 `
 
 // App returns an application with short steps, judged by its errors.
