@@ -20,7 +20,8 @@ var templates = template.Must(template.New("").Delims("[[", "]]").ParseFS(manife
 type App struct {
 	Name, Namespace                string
 	Image, Version                 string
-	Replicas                       int
+	Replicas                       int // 0: somebody else says how many
+	CPU                            int // milliseconds of processor time for every answer, and 100m are requested; 0: neither
 	Settle, Bake, ScaleDownDelay   string
 	Steps                          []Step // of a canary
 	BlueGreen                      bool   // instead: all of the traffic at once
