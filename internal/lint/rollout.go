@@ -39,7 +39,7 @@ func (b *bundle) checkRollout(r typed[v1alpha1.Rollout]) []Finding {
 			out = append(out, b.checkAnalysis(r, path, s.Checks)...)
 		}
 	}
-	for _, check := range []func(typed[v1alpha1.Rollout]) []Finding{b.checkRoleMetadata, b.checkShares, b.checkBypasses, b.checkRevert} {
+	for _, check := range []func(typed[v1alpha1.Rollout]) []Finding{b.checkRoleMetadata, b.checkShares, b.checkBypasses, b.checkRevert, b.checkAutoscaler} {
 		out = append(out, check(r)...)
 	}
 	return out
