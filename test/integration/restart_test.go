@@ -57,6 +57,38 @@ func TestRestart(t *testing.T) {
 	w.rest()
 }
 
+// The only pod is replaced while another one serves.
+func TestRestartOfASinglePod(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(ro *v1alpha1.Rollout) { ro.Spec.Replicas = ptr.To[int32](1) }).started()
+	before := w.pods()
+	due := metav1.NewTime(time.Now().Add(2 * time.Second).Truncate(time.Second))
+	w.edit(func(ro *v1alpha1.Rollout) { ro.Spec.RestartAt = &due })
+	w.poll("the time of the restart", func(context.Context) string {
+		if time.Now().Before(due.Add(time.Second)) {
+			return "too early"
+		}
+		return ""
+	})
+	if now := time.Now(); w.clock.Now().Before(now) {
+		w.clock.SetTime(now)
+	}
+	least := int32(1)
+	w.until("restarted", func(ro *v1alpha1.Rollout) bool {
+		least = min(least, ro.Status.AvailableReplicas)
+		for name := range w.pods() {
+			if before[name] {
+				return false
+			}
+		}
+		return ro.Status.Phase == "Healthy" && ro.Status.Replicas == 1
+	})
+	if least < 1 {
+		t.Error("no pod was available meanwhile")
+	}
+	w.rest()
+}
+
 // pods are the names of the pods that are not being deleted.
 func (w *world) pods() map[string]bool {
 	w.t.Helper()

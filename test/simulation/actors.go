@@ -128,7 +128,7 @@ func (w *World) write(r *route, o *unstructured.Unstructured) {
 	o.SetGeneration(r.object.GetGeneration() + 1)
 	r.object = o
 	least, most := weights(o)
-	r.plane = append(slices.Clone(r.plane), written{min: least, max: reach(most, matched(o))})
+	r.plane = append(slices.Clone(r.plane), written{min: least, max: reach(most, matched(o) || mirrored(o))})
 }
 
 // weights are the canary's least and greatest share over the rules of a route.
@@ -159,12 +159,12 @@ func (w *World) plane() (least, most int32) {
 	return least, most
 }
 
-// live is the greatest share that any route gives the canary now, requests that match counted as 1 at least.
+// live is the greatest share that any route gives the canary now; requests that match and copies count as 1 at least.
 func (w *World) live() int32 {
 	var most int32
 	for _, r := range w.routes {
 		_, m := weights(r.object)
-		most = max(most, reach(m, matched(r.object)))
+		most = max(most, reach(m, matched(r.object) || mirrored(r.object)))
 	}
 	return most
 }

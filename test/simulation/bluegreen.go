@@ -30,7 +30,11 @@ func (c Config) choose(i int) Config {
 
 func (c Config) strategy() v1alpha1.Strategy {
 	if c.BlueGreen == nil {
-		return v1alpha1.Strategy{Canary: &v1alpha1.CanaryStrategy{Steps: c.Steps, Bake: c.Bake, ScaleDownDelay: "30s"}}
+		scale := v1alpha1.StableScaleFull
+		if c.Dynamic {
+			scale = v1alpha1.StableScaleDynamic
+		}
+		return v1alpha1.Strategy{Canary: &v1alpha1.CanaryStrategy{Steps: c.Steps, Bake: c.Bake, ScaleDownDelay: "30s", StableScale: scale}}
 	}
 	b := c.BlueGreen.DeepCopy()
 	b.Bake, b.ScaleDownDelay = c.Bake, "30s"

@@ -106,6 +106,7 @@ func (w *World) snapshot() [kinds]any {
 	pods := make([]planner.Pod, len(w.pods))
 	for i, p := range w.pods {
 		pods[i] = p.Pod
+		pods[i].Ready = p.ready
 	}
 	var services [2]planner.Service
 	for i, s := range w.services {

@@ -71,6 +71,8 @@ func (x *executor) checkAction(view planner.Observed, a planner.Action, before m
 		x.checkScale(a)
 	case planner.SetRole:
 		x.checkRole(a)
+	case planner.EvictPod:
+		x.checkEvicted(a, before)
 	case planner.PointCanary:
 		if at := x.rollout.Status.Attempt; a.Revision != "" && at != nil && view.Canary.Exists && view.Canary.Revision != a.Revision && x.live() > 0 && !x.truth.foreign {
 			x.violate("T6", "canary Service is pointed to %s while routes give it weight %d", a.Revision, x.live())
@@ -120,6 +122,8 @@ func (x *executor) checkRoute(view planner.Observed, a planner.PatchRoute, was, 
 		}
 	}
 	x.checkCopies(view, a, was, is)
+	x.checkMirrors(view, a, was, is)
+	x.checkGivenBack(a, had, most)
 	if a, b := others(was), others(is); a != b {
 		x.violate("T9", "a patch changed what is not ours:\n%s\n%s", a, b)
 	}
@@ -181,7 +185,7 @@ func others(o *unstructured.Unstructured) string {
 		m := r.(map[string]any)
 		refs, _ := m["backendRefs"].([]any)
 		name, _ := m["name"].(string)
-		return len(refs) == 0 && strings.HasPrefix(name, "belay-")
+		return (len(refs) == 0 || mirrors(m)) && strings.HasPrefix(name, "belay-")
 	})
 	data, err := json.Marshal(spec)
 	if err != nil {
@@ -193,11 +197,11 @@ func others(o *unstructured.Unstructured) string {
 // checkScale: T4 and T5.
 func (x *executor) checkScale(a planner.Scale) {
 	st, replicas := &x.rollout.Status, x.replicas()
-	if st.Stable != nil && st.Stable.Revision == a.Revision && a.To < replicas {
-		x.violate("T5", "stable is scaled to %d of %d", a.To, replicas)
+	if st.Stable != nil && st.Stable.Revision == a.Revision && a.To < x.share(replicas) {
+		x.violate("T5", "stable is scaled to %d of %d", a.To, x.share(replicas))
 	}
-	if st.Stable != nil && st.Stable.Revision == a.Revision && st.Attempt != nil && replicas > 0 && a.To < x.truth.floor {
-		x.violate("T5", "stable is scaled to %d in an attempt that has seen a need of %d", a.To, x.truth.floor)
+	if st.Stable != nil && st.Stable.Revision == a.Revision && st.Attempt != nil && replicas > 0 && a.To < x.share(x.truth.floor) {
+		x.violate("T5", "stable is scaled to %d in an attempt that has seen a need of %d", a.To, x.share(x.truth.floor))
 	}
 	_, most := x.plane()
 	if s := x.services[1]; a.To < a.From && most > 0 && s.exists && s.revision == a.Revision && !x.truth.timedOut && !x.truth.foreign && replicas > 0 {
@@ -231,11 +235,11 @@ func (w *World) checkPlan(view planner.Observed, p planner.Plan) {
 	if is != nil && is.Verdict != nil && view.Rollout.DeletionTimestamp == nil {
 		for _, r := range view.Routes {
 			_, most := weights(r.Object)
-			most = reach(most, matched(r.Object))
+			most = reach(most, matched(r.Object) || mirrored(r.Object))
 			if most > 0 && !slices.ContainsFunc(p.Actions, func(a planner.Action) bool {
 				patch, ok := a.(planner.PatchRoute)
-				return ok && patch.Name == r.Name && patch.Weight == 0 && !patch.Matches
-			}) {
+				return ok && patch.Name == r.Name && patch.Weight <= keeps(view, is) && !patch.Matches && !patch.Mirrors
+			}) && (most > keeps(view, is) || matched(r.Object) || mirrored(r.Object)) {
 				w.violate("T8", "route %s has weight %d under a verdict and is not taken back", r.Name, most)
 			}
 		}
@@ -256,11 +260,11 @@ func (w *World) checkReconciled(x *executor, err error) {
 		return
 	}
 	st := &w.rollout.Status
-	if at := st.Attempt; at != nil && at.Verdict != nil && w.live() > 0 {
+	if at := st.Attempt; at != nil && at.Verdict != nil && w.live() > keeps(x.view, at) {
 		w.violate("T8", "routes carry %d after a reconciliation with a verdict", w.live())
 	}
 	if st.Stable != nil && st.Attempt != nil && w.sets[st.Stable.Revision] != nil && w.rollout.DeletionTimestamp == nil &&
-		w.sets[st.Stable.Revision].wanted < w.replicas() {
+		w.sets[st.Stable.Revision].wanted < w.share(w.replicas()) {
 		w.violate("T5", "stable has %d of %d pods asked for", w.sets[st.Stable.Revision].wanted, w.replicas())
 	}
 	if at := st.Attempt; at != nil && at.Verdict == nil && at.ExposedAt != nil && w.live() > 0 && w.replicas() > 0 && st.Stable.Revision != at.Revision {

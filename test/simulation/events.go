@@ -36,12 +36,13 @@ const (
 	ToggleNoData
 	ToggleProvider
 	RevertBot
+	Restart
 	eventKinds
 )
 
 var names = [eventKinds]string{"Reconcile", "Kubelet", "Endpoints", "Gateway", "Measure", "Wait", "Template", "Steps", "Replicas",
 	"TogglePaused", "Decide", "Delete", "ForeignRoute", "ForeignService", "LosePod", "ToggleBad", "ToggleBroken", "ToggleNoData",
-	"ToggleProvider", "RevertBot"}
+	"ToggleProvider", "RevertBot", "Restart"}
 
 // Event is one thing that happens; A says which or how.
 type Event struct {
@@ -144,6 +145,9 @@ func (w *World) changeSpec(e Event) {
 	case Replicas:
 		n := int32(e.A % 5)
 		w.rollout.Spec.Replicas = &n
+	case Restart:
+		at := metav1.NewTime(w.now.Add(time.Duration(e.A-10) * time.Second).Truncate(time.Second)) // now and then it is still to come
+		w.rollout.Spec.RestartAt = &at
 	case TogglePaused:
 		w.rollout.Spec.Paused = !w.rollout.Spec.Paused
 	case Delete:
@@ -174,6 +178,7 @@ func RandomConfig(r *rand.Rand) Config {
 		Flaky: r.IntN(2) == 0, Stale: r.IntN(2) == 0}
 	cfg = cfg.choose(r.IntN(strategyCount))
 	cfg.Compare = r.IntN(3) == 0
+	cfg.Dynamic = r.IntN(4) == 0
 	return cfg
 }
 
@@ -219,7 +224,7 @@ func trouble(r *rand.Rand, m Manner, e Event) Event {
 	e.Kind = Template + Kind(r.IntN(int(eventKinds-Template)))
 	switch {
 	case !m.foreign && (e.Kind == ForeignRoute || e.Kind == ForeignService),
-		!m.people && (e.Kind == Steps || e.Kind == Replicas || e.Kind == TogglePaused || e.Kind == Decide),
+		!m.people && (e.Kind == Steps || e.Kind == Replicas || e.Kind == TogglePaused || e.Kind == Decide || e.Kind == Restart),
 		e.Kind == Delete && r.IntN(4) > 0:
 		e.Kind = Template
 	}
@@ -300,7 +305,7 @@ func (w *World) checkRest() {
 		}
 		return
 	}
-	if s := w.sets[st.Stable.Revision]; s != nil && s.wanted != w.replicas() {
+	if s := w.sets[st.Stable.Revision]; s != nil && s.wanted != w.replicas() && !w.spare(s) {
 		w.violate("L1", "stable has %d of %d pods at rest", s.wanted, w.replicas())
 	}
 	for k, s := range w.sets {
@@ -311,8 +316,9 @@ func (w *World) checkRest() {
 	if st.Stable.Revision != w.template && !w.truth.foreign && w.replicas() > 0 && st.BlockedBy == "" {
 		w.violate("L4", "template %s is not rolled out and nothing says why", w.template)
 	}
+	w.checkRestarted()
 	for _, r := range w.routes {
-		if matched(r.object) { // also after somebody took our record off the route
+		if matched(r.object) || mirrored(r.object) { // also after somebody took our record off the route
 			w.violate("T9", "route %s still has copies at rest: %v", r.object.GetName(), copies(r.object))
 		}
 	}

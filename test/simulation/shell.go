@@ -56,6 +56,10 @@ func (w *World) reconcile(faults []Fault, l lags) bool {
 	w.truth.count.Steps++
 	view := w.observe(l)
 	x := &executor{World: w, view: view, plan: w.cfg.plan(view), faults: faults, known: w.version}
+	if x.plan.Doubtful {
+		x.view = w.afresh(view)
+		x.plan = w.cfg.plan(x.view)
+	}
 	w.checkPlan(x.view, x.plan)
 	before := w.version
 	err := x.run()
@@ -208,6 +212,8 @@ func (x *executor) apply(a planner.Action) error {
 		}
 	case planner.PatchRoute:
 		return x.patchRoute(a)
+	case planner.EvictPod:
+		x.evict(a)
 	default:
 		return x.applyRun(a)
 	}

@@ -130,6 +130,7 @@ func (f *Failure) plain() {
 		func(c *Config) { c.RoleInGit = true },
 		func(c *Config) { c.Flaky = false },
 		func(c *Config) { c.Stale = false },
+		func(c *Config) { c.Dynamic = false },
 	} {
 		smaller := *f
 		if change(&smaller.Config); smaller.Config.String() != f.Config.String() {

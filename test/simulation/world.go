@@ -29,7 +29,9 @@ type Config struct {
 	Steps    []v1alpha1.Step
 	// BlueGreen takes the place of Steps; its bake is Bake.
 	BlueGreen *v1alpha1.BlueGreenStrategy
-	Bake      v1alpha1.Duration
+	// Dynamic: stable gives pods up to the canary of Steps.
+	Dynamic bool
+	Bake    v1alpha1.Duration
 	// Deadline is progressDeadline.
 	Deadline v1alpha1.Duration
 	Analysis bool
@@ -276,7 +278,7 @@ func (w *World) Hash() string {
 	status := w.rollout.Status.DeepCopy()
 	status.Conditions = nil
 	parts := []any{sets, w.ends, status, w.rollout.Spec.Paused, w.template, *w.rollout.Spec.Replicas, w.deleted, w.rollout.DeletionTimestamp,
-		w.rollout.Finalizers, w.now, w.decisions, w.bad, w.noData, w.providerDown, len(w.rollout.Spec.Steps()), w.rollout.Spec.Strategy.BlueGreen != nil}
+		w.rollout.Finalizers, w.rollout.Spec.RestartAt, w.now, w.decisions, w.bad, w.noData, w.providerDown, len(w.rollout.Spec.Steps()), w.rollout.Spec.Strategy.BlueGreen != nil}
 	for _, r := range w.routes {
 		o := r.object.DeepCopy()
 		o.SetResourceVersion("")
@@ -306,7 +308,7 @@ func weighted(weight int32, s v1alpha1.Step) v1alpha1.Step {
 }
 
 // stepSetCount is how many step lists there are.
-const stepSetCount = 8
+const stepSetCount = 9
 
 // stepSets are the step lists that worlds choose from.
 func stepSets(i int) []v1alpha1.Step {
@@ -329,8 +331,11 @@ func stepSets(i int) []v1alpha1.Step {
 			weighted(60, v1alpha1.Step{MaxHold: "5s", OnInconclusive: v1alpha1.InconclusiveProceed, Approval: v1alpha1.ApprovalRequired}),
 			weighted(100, v1alpha1.Step{Hold: "10s", MaxHold: "1m", OnInconclusive: v1alpha1.InconclusivePause})}
 	}
-	if i == 6 {
+	switch i {
+	case 6:
 		return matchSteps()
+	case 8:
+		return mirrorSteps()
 	}
 	return []v1alpha1.Step{weighted(5, v1alpha1.Step{}), weighted(10, v1alpha1.Step{}), weighted(40, v1alpha1.Step{}), weighted(80, v1alpha1.Step{Approval: v1alpha1.ApprovalRequired})}
 }

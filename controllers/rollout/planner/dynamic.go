@@ -17,6 +17,9 @@ func (o *Observed) dynamic() bool {
 // stableSize is how many pods the stable revision should have.
 func (d *draft) stableSize(rs *ReplicaSet) (int32, string) {
 	a := d.s.Attempt
+	if n := d.restartSize(); n > d.replicas() {
+		return n, "another pod serves while the only one is replaced"
+	}
 	if !d.dynamic() || a == nil || a.Verdict != nil {
 		return d.replicas(), "stable carries all of the traffic whenever it must"
 	}

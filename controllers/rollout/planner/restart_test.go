@@ -81,3 +81,34 @@ func TestNoRestartDuringAnAttempt(t *testing.T) {
 		}
 	}
 }
+
+// A Service with a single pod is never empty: another one serves before the only one is replaced, and goes again after it.
+func TestRestartOfASinglePod(t *testing.T) {
+	o := restartable()
+	o.Rollout.Spec.Replicas, o.Pods = ptr(int32(1)), o.Pods[:1]
+	rs := o.replicaSet("a")
+	rs.Wanted, rs.Current, rs.Ready, rs.Available = 1, 1, 1, 1
+	o.Stable.Endpoints["a"] = 1
+	if got := lines(Make(o)); got != "scale a from 1 to 2: another pod serves while the only one is replaced" {
+		t.Errorf("first: %s", got)
+	}
+	rs.Wanted = 2
+	if p := Make(o); len(p.Actions) > 0 || !strings.Contains(p.Status.BlockedBy, "once 1 of 2 pods are there") {
+		t.Errorf("before the second is there: %s; %q", lines(p), p.Status.BlockedBy)
+	}
+	second := o.Pods[0]
+	second.Name, second.Created = "new", noon
+	o.Pods = append(o.Pods, second)
+	rs.Current, rs.Ready, rs.Available = 2, 2, 2
+	if p := Make(o); len(p.Actions) > 0 {
+		t.Errorf("before the second is an endpoint: %s", lines(p))
+	}
+	o.Stable.Endpoints["a"] = 2
+	if got := lines(Make(o)); !strings.HasPrefix(got, "evict pod a0") {
+		t.Errorf("both serve: %s", got)
+	}
+	o.Pods = o.Pods[1:]
+	if got := lines(Make(o)); got != "scale a from 2 to 1: stable carries all of the traffic whenever it must" {
+		t.Errorf("at the end: %s", got)
+	}
+}
