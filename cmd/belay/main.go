@@ -12,6 +12,8 @@ import (
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/belay-delivery/belay/controllers/rollout"
 )
 
 // version is set by the build.
@@ -41,6 +43,7 @@ type options struct {
 	allowLocalWebChecks          bool
 	gitDir                       string
 	gitMiB                       int64
+	routePolicies                string
 	rollouts                     int
 	qps                          float64
 }
@@ -56,6 +59,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.BoolVar(&o.allowLocalWebChecks, "allow-local-web-checks", false, "let web metrics ask loopback and link-local addresses and metadata services of clouds, which the manager may reach and others not")
 	fs.StringVar(&o.gitDir, "git-dir", filepath.Join(os.TempDir(), "belay-git"), "folder for local copies of repositories, which may be lost at any time; of one manager only")
 	fs.Int64Var(&o.gitMiB, "git-size", 1024, "how many MiB local copies of repositories may take: those used longest ago are dropped")
+	fs.StringVar(&o.routePolicies, "route-policies", "", "comma-separated kinds of policies, each RESOURCE.GROUP, that may be attached to single rules of routes; a step with match or mirror that would go around one is refused. Needs the right to list them: see config/policies")
 	fs.IntVar(&o.rollouts, "concurrent-rollouts", 8, "how many Rollouts are worked on at once")
 	fs.Float64Var(&o.qps, "kube-api-qps", 100, "requests per second to the API server; the burst is twice that")
 }
@@ -65,6 +69,9 @@ func (o *options) validate() error {
 	var errs []error
 	if a := o.prometheusAddress; a != "" && !strings.HasPrefix(a, "http://") && !strings.HasPrefix(a, "https://") {
 		errs = append(errs, fmt.Errorf("--prometheus-address %q must begin with http:// or https://", a))
+	}
+	if _, err := rollout.ParsePolicies(o.routePolicies); err != nil {
+		errs = append(errs, fmt.Errorf("--route-policies: %w", err))
 	}
 	if o.rollouts < 1 {
 		errs = append(errs, fmt.Errorf("--concurrent-rollouts %d must be at least 1", o.rollouts))

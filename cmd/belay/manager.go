@@ -104,8 +104,12 @@ func addControllers(mgr ctrl.Manager, o options) error {
 	recorder := mgr.GetEventRecorder("belay")
 	setups := []func() error{
 		func() error {
+			policies, err := rollout.ParsePolicies(o.routePolicies)
+			if err != nil {
+				return fmt.Errorf("--route-policies: %w", err)
+			}
 			r := &rollout.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(), Clock: clock.RealClock{}, Recorder: recorder,
-				Namespaces: namespaceList(o.namespaces)}
+				Namespaces: namespaceList(o.namespaces), Policies: policies}
 			return r.SetupWithManager(mgr, rollout.Options{MaxConcurrentReconciles: o.rollouts})
 		},
 		func() error {

@@ -16,8 +16,7 @@ import (
 // gatherBypasses finds routes, of the kinds that the spec names, through which requests reach the stable Service past the
 // split. They are looked for before an attempt begins, and not in its course, which must not depend on a list of all routes.
 func (r *Reconciler) gatherBypasses(ctx context.Context, ro *v1alpha1.Rollout, o *planner.Observed) error {
-	held := slices.ContainsFunc(ro.Status.Quarantine, func(q v1alpha1.Quarantined) bool { return q.Revision == o.Revision })
-	if held || ro.Status.Attempt != nil || ro.Status.Stable == nil || ro.Status.Stable.Revision == o.Revision || ro.DeletionTimestamp != nil {
+	if !mayBegin(ro, o) {
 		return nil
 	}
 	var ours []*unstructured.Unstructured

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -42,6 +43,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Namespaces that the caches cover; none for all.
 	Namespaces []string
+	// Policies are the kinds of policies that may be attached to single rules of routes; none where that is not to be looked at.
+	Policies []schema.GroupResource
 
 	watches watches
 }
@@ -126,7 +129,7 @@ const readAgainTimeout = 5 * time.Second
 // madeAgain makes a plan from the pods and endpoints that the API server has, instead of those that caches show. Where they
 // cannot be read, the plan stands: going back is the safe side.
 func (r *Reconciler) madeAgain(ctx context.Context, ro *v1alpha1.Rollout, observed planner.Observed, plan planner.Plan) (planner.Observed, planner.Plan) {
-	live := &Reconciler{Client: uncached{r.Client, r.Reader}, Reader: r.Reader, Scheme: r.Scheme, Clock: r.Clock, Recorder: r.Recorder, Namespaces: r.Namespaces}
+	live := &Reconciler{Client: uncached{r.Client, r.Reader}, Reader: r.Reader, Scheme: r.Scheme, Clock: r.Clock, Recorder: r.Recorder, Namespaces: r.Namespaces, Policies: r.Policies}
 	reading, cancel := context.WithTimeout(ctx, readAgainTimeout)
 	defer cancel()
 	for range readsAgain {

@@ -46,7 +46,7 @@ func (r *Reconciler) gather(ctx context.Context, ro *v1alpha1.Rollout) (planner.
 	if err := r.gatherServices(ctx, ro, &o, pods); err != nil {
 		return o, err
 	}
-	for _, gather := range []func(context.Context, *v1alpha1.Rollout, *planner.Observed) error{r.gatherRoutes, r.gatherGateways, r.gatherBypasses, r.gatherAnalysis, r.gatherDecisions, r.gatherProbes} {
+	for _, gather := range []func(context.Context, *v1alpha1.Rollout, *planner.Observed) error{r.gatherRoutes, r.gatherGateways, r.gatherBypasses, r.gatherPolicies, r.gatherAnalysis, r.gatherDecisions, r.gatherProbes} {
 		if err := gather(ctx, ro, &o); err != nil {
 			return o, err
 		}

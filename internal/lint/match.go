@@ -3,8 +3,6 @@ package lint
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
@@ -49,7 +47,7 @@ func (b *bundle) checkPolicies(r typed[v1alpha1.Rollout], rt typed[route]) []Fin
 	var out []Finding
 	stable := r.v.Spec.Traffic.StableService
 	for _, doc := range b.others {
-		for path, target := range targetsOf(doc.object) {
+		for path, target := range gatewayapi.Targets(doc.object) {
 			name, _ := target["sectionName"].(string)
 			if name == "" || target["kind"] != rt.object.GetKind() || target["name"] != rt.object.GetName() || !sameNamespace(doc, rt.document) {
 				continue
@@ -60,21 +58,6 @@ func (b *bundle) checkPolicies(r typed[v1alpha1.Rollout], rt typed[route]) []Fin
 						"this policy covers rule %q alone: requests that a step matches or mirrors would go around it", name))
 				}
 			}
-		}
-	}
-	return out
-}
-
-// targetsOf are the objects that a policy is attached to, by the path where that is said.
-func targetsOf(o *unstructured.Unstructured) map[string]map[string]any {
-	out := map[string]map[string]any{}
-	if target, ok, _ := unstructured.NestedMap(o.Object, "spec", "targetRef"); ok {
-		out["spec.targetRef"] = target
-	}
-	list, _, _ := unstructured.NestedSlice(o.Object, "spec", "targetRefs")
-	for i, item := range list {
-		if target, ok := item.(map[string]any); ok {
-			out[fmt.Sprintf("spec.targetRefs[%d]", i)] = target
 		}
 	}
 	return out

@@ -65,6 +65,10 @@ func (d *draft) preflightSteps(r Route) string {
 		if why := unsupported(d.step(int32(i)), r); why != "" {
 			return why
 		}
+		if why := d.uncovered(r, int32(i)); why != "" {
+			d.refused = true
+			return why
+		}
 	}
 	return ""
 }

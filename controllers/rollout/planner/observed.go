@@ -105,6 +105,8 @@ type Route struct {
 	Unknown string
 	// Probed is the token that every address of its gateways has answered with; ProbeTrouble says which has not.
 	Probed, ProbeTrouble string
+	// Policies that are attached to single rules of the route; they are looked for only where an attempt may begin.
+	Policies []Policy
 	// Gateways that the route is attached to, where NeedsFeatures.
 	Gateways []Gateway
 }
