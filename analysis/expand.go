@@ -23,6 +23,8 @@ const argsPrefix = "args."
 type Arm struct {
 	// Pods are the names of the arm's pods.
 	Pods []string
+	// Addresses are the IP addresses of the arm's pods.
+	Addresses []string
 	// Revision is the value of the pods' belay.dev/revision label.
 	Revision string
 	// Service is the name of the arm's Service.
@@ -45,6 +47,8 @@ var builtIn = []struct {
 	{"namespace", func(v Variables) (string, bool) { return v.Namespace, true }},
 	{"canary.pods", func(v Variables) (string, bool) { return v.Canary.podRegexp() }},
 	{"stable.pods", func(v Variables) (string, bool) { return v.Stable.podRegexp() }},
+	{"canary.addresses", func(v Variables) (string, bool) { return v.Canary.addressRegexp() }},
+	{"stable.addresses", func(v Variables) (string, bool) { return v.Stable.addressRegexp() }},
 	{"canary.revision", func(v Variables) (string, bool) { return v.Canary.revision() }},
 	{"stable.revision", func(v Variables) (string, bool) { return v.Stable.revision() }},
 	{"canary.service", func(v Variables) (string, bool) { return v.Canary.service() }},
@@ -55,15 +59,27 @@ func (a *Arm) podRegexp() (string, bool) {
 	if a == nil {
 		return "", false
 	}
-	if len(a.Pods) == 0 {
-		return noPods, true
+	return anyOf(a.Pods), true
+}
+
+func (a *Arm) addressRegexp() (string, bool) {
+	if a == nil {
+		return "", false
 	}
-	names := slices.Clone(a.Pods)
+	return anyOf(a.Addresses), true
+}
+
+// anyOf is an expression that matches any of some names.
+func anyOf(list []string) string {
+	if len(list) == 0 {
+		return noPods
+	}
+	names := slices.Clone(list)
 	slices.Sort(names)
 	for i := range names {
 		names[i] = regexp.QuoteMeta(names[i])
 	}
-	return strings.Join(slices.Compact(names), "|"), true
+	return strings.Join(slices.Compact(names), "|")
 }
 
 func (a *Arm) revision() (string, bool) {
@@ -88,7 +104,8 @@ func orNone(s string) string {
 }
 
 // Expand puts the values of vars into the placeholders of a PromQL query: {{args.name}}, {{namespace}}, {{canary.pods}}
-// and {{stable.pods}} (an alternation of the quoted names, which matches nothing when there are no pods), and
+// and {{stable.pods}} (an alternation of the quoted names, which matches nothing when there are no pods), {{canary.addresses}}
+// and {{stable.addresses}} (the same of the pods' IP addresses), and
 // {{canary.revision}}, {{stable.revision}}, {{canary.service}} and {{stable.service}} ("none" when there is none).
 //
 // A value never leaves the string literal that its placeholder stands in: it is escaped for that literal's kind of
@@ -124,6 +141,9 @@ func Expand(query string, vars Variables) (string, error) {
 
 var placeholder = regexp.MustCompile(`\{\{\s*([^{}]*?)\s*\}\}`)
 
+// expressions are the placeholders whose values are regular expressions already.
+var expressions = []string{"canary.pods", "stable.pods", "canary.addresses", "stable.addresses"}
+
 // ExpandRegexp puts the values of vars into the placeholders of a regular expression, quoted: they match themselves alone.
 func ExpandRegexp(text string, vars Variables) (string, error) {
 	var problem error
@@ -134,7 +154,7 @@ func ExpandRegexp(text string, vars Variables) (string, error) {
 			problem = err
 			return ""
 		}
-		if name == "canary.pods" || name == "stable.pods" { // an expression already
+		if slices.Contains(expressions, name) {
 			return "(?:" + value + ")"
 		}
 		return regexp.QuoteMeta(value)

@@ -18,12 +18,14 @@ type Preset struct {
 	Of string
 	// Total counts all requests, and Bad the bad ones among them.
 	Total, Bad Selector
-	// Histogram of durations.
+	// Histogram of durations, and their unit; empty: seconds.
 	Histogram Selector
+	Unit      v1alpha1.LatencyUnit
 	// Arms tell the revisions apart; nil where the label pod does.
 	Arms *v1alpha1.CompareArms
-	// Refused says why the source cannot be used, and what can be used in its place; empty where it can.
-	Refused string
+	// Refused says why the source cannot be used, and what can be used in its place; empty where it can. RefusedLatency says
+	// so of latency alone.
+	Refused, RefusedLatency string
 }
 
 // Selector of series, in parts so that matchers can be added.
@@ -61,16 +63,21 @@ func Fill(c *v1alpha1.Compare) (*v1alpha1.Compare, error) {
 		return nil, fmt.Errorf("%q is not known: known are %s", c.Preset, names())
 	case p.Refused != "":
 		return nil, errors.New(p.Refused)
+	case c.Latency != nil && c.Latency.Histogram == "" && p.RefusedLatency != "":
+		return nil, errors.New(p.RefusedLatency)
 	}
 	out := c.DeepCopy()
 	if e := out.Errors; e != nil {
 		e.Total, e.Bad = cmp.Or(e.Total, p.Total.With(c.Matchers)), cmp.Or(e.Bad, p.Bad.With(c.Matchers))
 	}
-	if l := out.Latency; l != nil {
-		l.Histogram = cmp.Or(l.Histogram, p.Histogram.With(c.Matchers))
+	if l := out.Latency; l != nil && l.Histogram == "" {
+		l.Histogram, l.Unit = p.Histogram.With(c.Matchers), cmp.Or(l.Unit, p.Unit)
 	}
-	if out.Arms == nil {
+	switch {
+	case out.Arms == nil:
 		out.Arms = p.Arms.DeepCopy()
+	case out.Arms.Canary == "" && p.Arms != nil: // the label alone is another one: a scrape has renamed it
+		out.Arms.Canary, out.Arms.Stable = p.Arms.Canary, p.Arms.Stable
 	}
 	return out, nil
 }

@@ -120,9 +120,10 @@ type counted struct {
 
 type arms struct{ Canary, Stable counted }
 
-func revision(name string, pods ...string) *analysis.Arm {
-	return &analysis.Arm{Pods: pods, Revision: name, Service: map[string]string{"old": "web", "new": "web-canary"}[name]}
-}
+var (
+	canary = &analysis.Arm{Revision: "new", Service: "web-canary", Pods: []string{"web-new-c1"}, Addresses: []string{"10.244.0.7"}}
+	stable = &analysis.Arm{Revision: "old", Service: "web", Pods: []string{"web-old-s1", "web-old-s2"}, Addresses: []string{"10.244.0.5", "fd00:10:244::6"}}
+)
 
 // count reads captures the way the controller does.
 func count(t *testing.T, s scraped, c *v1alpha1.Compare, above float64) arms {
@@ -131,9 +132,8 @@ func count(t *testing.T, s scraped, c *v1alpha1.Compare, above float64) arms {
 	if c.Latency != nil {
 		kind = compare.Latency
 	}
-	of := reading.Arms{Started: noon, Variables: analysis.Variables{Namespace: "shop",
-		Canary: revision("new", "web-new-c1"), Stable: revision("old", "web-old-s1", "web-old-s2")}}
-	for _, name := range []string{"web-new-c1", "web-old-s1", "web-old-s2"} {
+	of := reading.Arms{Started: noon, Variables: analysis.Variables{Namespace: "shop", Canary: canary, Stable: stable}}
+	for _, name := range slices.Concat(canary.Pods, stable.Pods) {
 		of.Pods = append(of.Pods, compare.Pod{Name: name, Canary: strings.Contains(name, "new"), Created: noon.Add(-time.Hour), Born: noon})
 	}
 	r, err := reading.New(c, of, 0)
@@ -174,6 +174,12 @@ func (c *counted) add(t compare.Tally, bound int) {
 	}
 }
 
+// sent is what was sent between the two scrapes, and slow how much of it took long.
+var (
+	sent = arms{Canary: counted{Requests: 20, Bad: 3}, Stable: counted{Requests: 80, Bad: 2}}
+	slow = arms{Canary: counted{Requests: 20, Above: 4}, Stable: counted{Requests: 80, Above: 6}}
+)
+
 // captures are of two revisions: the canary is Service web-canary and pod web-new-c1, stable is Service web and the pods
 // web-old-s1 and web-old-s2.
 var captures = []struct {
@@ -182,12 +188,16 @@ var captures = []struct {
 	errors, latency arms
 	above           float64
 }{
-	{preset: v1alpha1.PresetHTTPServer, above: 0.1,
-		errors:  arms{Canary: counted{Requests: 20, Bad: 3}, Stable: counted{Requests: 80, Bad: 2}},
-		latency: arms{Canary: counted{Requests: 20, Above: 4}, Stable: counted{Requests: 80, Above: 6}}},
+	{preset: v1alpha1.PresetHTTPServer, above: 0.1, errors: sent, latency: slow},
 	{preset: v1alpha1.PresetHTTPServer, matchers: `method="post"`, above: 0.1,
 		errors:  arms{Canary: counted{Requests: 3, Bad: 3}, Stable: counted{Requests: 2, Bad: 2}},
 		latency: arms{Canary: counted{Requests: 3}, Stable: counted{Requests: 2}}},
+	{preset: v1alpha1.PresetOTelHTTP, above: 0.1, errors: sent, latency: slow},
+	{preset: v1alpha1.PresetTraefik, above: 0.1, errors: sent, latency: slow},
+	{preset: v1alpha1.PresetEnvoyGateway, errors: sent},
+	{preset: v1alpha1.PresetIstio, above: 0.1, errors: sent, latency: slow},
+	{preset: v1alpha1.PresetCilium, above: 0.1, errors: sent, latency: slow},
+	{preset: v1alpha1.PresetLinkerd, above: 0.05, errors: sent, latency: slow},
 }
 
 func TestPresetsCountBothArms(t *testing.T) {
@@ -197,6 +207,9 @@ func TestPresetsCountBothArms(t *testing.T) {
 			got := count(t, s, &v1alpha1.Compare{Preset: c.preset, Matchers: c.matchers, Errors: &v1alpha1.CompareErrors{}}, 0)
 			if diff := cmp.Diff(c.errors, got); diff != "" {
 				t.Errorf("errors: %s", diff)
+			}
+			if c.latency == (arms{}) {
+				return
 			}
 			got = count(t, s, &v1alpha1.Compare{Preset: c.preset, Matchers: c.matchers, Latency: &v1alpha1.CompareLatency{}}, c.above)
 			if diff := cmp.Diff(c.latency, got); diff != "" {
@@ -246,6 +259,30 @@ func TestFillLeavesAloneWhatIsGiven(t *testing.T) {
 	}
 }
 
+func TestSourcesThatCannotTellTheArmsApartSaySo(t *testing.T) {
+	for name, c := range map[string]*v1alpha1.Compare{
+		"errors of NGINX":  {Preset: v1alpha1.PresetNGINXGatewayFabric, Errors: &v1alpha1.CompareErrors{}},
+		"latency of NGINX": {Preset: v1alpha1.PresetNGINXGatewayFabric, Latency: &v1alpha1.CompareLatency{}},
+		"latency of Envoy": {Preset: v1alpha1.PresetEnvoyGateway, Latency: &v1alpha1.CompareLatency{}},
+	} {
+		if _, err := presets.Fill(c); err == nil || !strings.Contains(err.Error(), "with preset http-server or otel-http") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := reading.New(c, reading.Arms{}, 0); err == nil {
+			t.Errorf("%s is read", name)
+		}
+	}
+}
+
+// A scrape that renames the label of a gateway's service is told its new name alone.
+func TestOtherLabelOfTheSameArms(t *testing.T) {
+	got, err := presets.Fill(&v1alpha1.Compare{Preset: v1alpha1.PresetTraefik, Errors: &v1alpha1.CompareErrors{}, Arms: &v1alpha1.CompareArms{Label: "exported_service"}})
+	want, _ := presets.Find(v1alpha1.PresetTraefik)
+	if err != nil || got.Arms.Label != "exported_service" || got.Arms.Canary != want.Arms.Canary || got.Arms.Stable != want.Arms.Stable {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // Every selector of every preset is one, with and without matchers.
 func TestPresetsAreSelectors(t *testing.T) {
 	arm := &analysis.Arm{Pods: []string{"a"}, Revision: "r", Service: "s"}
@@ -255,7 +292,7 @@ func TestPresetsAreSelectors(t *testing.T) {
 			for _, c := range []*v1alpha1.Compare{{Errors: &v1alpha1.CompareErrors{}}, {Latency: &v1alpha1.CompareLatency{}}} {
 				c.Preset, c.Matchers = p.Name, matchers
 				field, err := analysis.Check(v1alpha1.Metric{Name: "m", Compare: c}, vars)
-				if refused := p.Refused != ""; refused != (field == "compare.preset") || !refused && err != nil {
+				if refused := p.Refused != "" || c.Latency != nil && p.RefusedLatency != ""; refused != (field == "compare.preset") || !refused && err != nil {
 					t.Errorf("%s with %q: %s: %v", p.Name, matchers, field, err)
 				}
 			}

@@ -22,6 +22,7 @@ import (
 type Reading struct {
 	metric  int
 	latency bool
+	scale   float64 // how many units of latency are a second
 	label   string
 	canary  *regexp.Regexp // nil: values are names of pods
 	queries []analysis.Selector
@@ -60,7 +61,10 @@ func New(spec *v1alpha1.Compare, arms Arms, metric int) (*Reading, error) {
 		if err != nil {
 			return nil, err
 		}
-		q.latency = true
+		q.latency, q.scale = true, 1
+		if l.Unit == v1alpha1.UnitMilliseconds {
+			q.scale = 1000
+		}
 		either := analysis.Selector{Matchers: slices.Concat([]analysis.Matcher{{Label: "__name__", Op: "=~", Value: regexp.QuoteMeta(s.Name) + "(_bucket|_sum)?"}}, s.Matchers)}
 		q.queries = []analysis.Selector{either.With(arm)}
 		return q, nil
@@ -139,6 +143,12 @@ func (q *Reading) Ask(ctx context.Context, sampler prometheus.Sampler, until tim
 			return nil, err
 		}
 		native := slices.ContainsFunc(samples, func(s prometheus.Samples) bool { return s.Labels["le"] != "" && !classic(s) })
+		if native && q.scale != 1 && q.latency {
+			if !slices.ContainsFunc(samples, classic) {
+				return nil, errors.New("a native histogram of milliseconds is not understood: have Prometheus scrape it as a classic one (always_scrape_classic_histograms)")
+			}
+			samples, native = slices.DeleteFunc(slices.Clone(samples), func(s prometheus.Samples) bool { return !classic(s) && !summing(s) }), false
+		}
 		for _, s := range samples {
 			if q.latency && (s.Labels["le"] == "" && !summing(s) || native && classic(s)) { // a histogram that is kept both ways counts once
 				continue
@@ -176,13 +186,19 @@ func (q *Reading) series(s prometheus.Samples) (compare.Series, error) {
 	}
 	if summing(s) {
 		out.Part = compare.Sum
+		if q.scale != 1 {
+			out.Points = slices.Clone(s.Points) // others may read the same answer
+			for i := range out.Points {
+				out.Points[i].Value /= q.scale
+			}
+		}
 		return out, nil
 	}
 	bound, err := strconv.ParseFloat(s.Labels["le"], 64)
 	if err != nil || math.IsNaN(bound) {
 		return out, fmt.Errorf("series of %s have no bucket bounds (label le): it is no histogram", s.Labels["__name__"])
 	}
-	out.Part, out.Bound = compare.Bucket, bound
+	out.Part, out.Bound = compare.Bucket, bound/q.scale
 	return out, nil
 }
 

@@ -10,11 +10,13 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:XValidation:rule="!has(self.errors) || has(self.preset) || has(self.errors.total) && has(self.errors.bad)",message="errors needs total and bad, or compare.preset that fills them in"
 // +kubebuilder:validation:XValidation:rule="!has(self.latency) || has(self.preset) || has(self.latency.histogram)",message="latency needs histogram, or compare.preset that fills it in"
 // +kubebuilder:validation:XValidation:rule="!has(self.matchers) || has(self.preset)",message="matchers needs preset: they are added to its selectors"
+// +kubebuilder:validation:XValidation:rule="!has(self.preset) || self.preset != 'nginx-gateway-fabric'",message="preset nginx-gateway-fabric: NGINX Gateway Fabric counts the requests of all backends together, so that the two revisions cannot be told apart: take the application's own metrics, with preset http-server or otel-http"
+// +kubebuilder:validation:XValidation:rule="!has(self.preset) || self.preset != 'envoy-gateway' || !has(self.latency) || has(self.latency.histogram)",message="preset envoy-gateway: Envoy Gateway measures the durations of both revisions in one histogram: take latency from the application, with preset http-server or otel-http"
 type Compare struct {
 	// preset fills in what is left out of total, bad, histogram and arms: the series of a well-known source of metrics. An
 	// empty object, such as errors: {}, leaves out all of them.
 	// +optional
-	// +kubebuilder:validation:Enum=http-server
+	// +kubebuilder:validation:Enum=http-server;otel-http;traefik;envoy-gateway;istio;cilium;linkerd;nginx-gateway-fabric
 	Preset PresetName `json:"preset,omitempty"`
 	// matchers are added to the selectors that preset fills in, e.g. handler!="/healthz",method="POST".
 	// +optional
@@ -50,6 +52,20 @@ const (
 	// PresetHTTPServer is the application itself, by HTTP middleware: http_requests_total with the label code, and
 	// http_request_duration_seconds.
 	PresetHTTPServer PresetName = "http-server"
+	// PresetOTelHTTP is the application itself, by OpenTelemetry's semantic conventions for HTTP servers.
+	PresetOTelHTTP PresetName = "otel-http"
+	// PresetTraefik is Traefik, for HTTPRoutes.
+	PresetTraefik PresetName = "traefik"
+	// PresetEnvoyGateway is Envoy Gateway, for errors alone, where it counts by endpoint.
+	PresetEnvoyGateway PresetName = "envoy-gateway"
+	// PresetIstio is Istio, by its gateways and the sidecars of callers.
+	PresetIstio PresetName = "istio"
+	// PresetCilium is Cilium, by the metrics of its Envoy.
+	PresetCilium PresetName = "cilium"
+	// PresetLinkerd is Linkerd, by the proxies of callers.
+	PresetLinkerd PresetName = "linkerd"
+	// PresetNGINXGatewayFabric is refused: its metrics do not tell the revisions apart.
+	PresetNGINXGatewayFabric PresetName = "nginx-gateway-fabric"
 )
 
 // CompareErrors names two counters. Selectors, not expressions: raw samples are asked for, never rate() or increase().
@@ -93,7 +109,16 @@ type ErrorMargin struct {
 	Absolute string `json:"absolute,omitempty"`
 }
 
-// CompareLatency names a histogram of durations in seconds, classic or native.
+// LatencyUnit is the unit of durations.
+type LatencyUnit string
+
+// Values of LatencyUnit.
+const (
+	UnitSeconds      LatencyUnit = "Seconds"
+	UnitMilliseconds LatencyUnit = "Milliseconds"
+)
+
+// CompareLatency names a histogram of durations, classic or native.
 type CompareLatency struct {
 	// histogram selects it, without a suffix, e.g. http_request_duration_seconds{service="{{args.service}}"}. Default: the
 	// preset's.
@@ -101,6 +126,10 @@ type CompareLatency struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=4096
 	Histogram string `json:"histogram,omitempty"`
+	// unit of the histogram's durations: Seconds or Milliseconds. Default: as preset says, else Seconds.
+	// +optional
+	// +kubebuilder:validation:Enum=Seconds;Milliseconds
+	Unit LatencyUnit `json:"unit,omitempty"`
 	// margin that is borne. Default: ratio 1.15, on the scale of time.
 	// +optional
 	Margin *LatencyMargin `json:"margin,omitempty"`

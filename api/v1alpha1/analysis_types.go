@@ -165,8 +165,9 @@ type Threshold struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || has(self.address)",message="secretRef needs address: credentials are never sent to the default server"
 type PrometheusQuery struct {
 	// query in PromQL; it must give a scalar or exactly one series. It may use {{args.name}}, {{namespace}},
-	// {{canary.pods}} and {{stable.pods}} (regular expressions that match the pods' names), {{canary.revision}},
-	// {{stable.revision}}, {{canary.service}} and {{stable.service}}.
+	// {{canary.pods}} and {{stable.pods}} (regular expressions that match the pods' names), {{canary.addresses}} and
+	// {{stable.addresses}} (the same of their IP addresses), {{canary.revision}}, {{stable.revision}}, {{canary.service}} and
+	// {{stable.service}}.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=8192

@@ -152,6 +152,9 @@ func (r *Reconciler) arm(ctx context.Context, namespace, revision, service strin
 	}
 	for _, p := range pods.Items {
 		arm.Pods = append(arm.Pods, p.Name)
+		for _, ip := range p.Status.PodIPs {
+			arm.Addresses = append(arm.Addresses, ip.IP)
+		}
 	}
 	return arm, nil
 }
