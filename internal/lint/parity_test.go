@@ -38,8 +38,6 @@ spec:
 	"ClusterAnalysisTemplate": validMetrics,
 	"AnalysisRun":             validMetrics,
 	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, verify: {trustedSigners: {name: s}}, webhook: {secretRef: {name: w}}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
-	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa}`,
-	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
 	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa, interval: 1h, drift: {mode: Detect, ignore: [{kind: Deployment, paths: [.spec.replicas], managers: [vpa]}], fight: {corrections: 3, within: 1m}}}`,
 }
 
