@@ -18,10 +18,13 @@ func (b *bundle) checkAutoscaler(r typed[v1alpha1.Rollout]) []Finding {
 			out = append(out, r.warnf("spec.replicas", "leave it out: the HPA says how many",
 				"HorizontalPodAutoscaler %s scales this Rollout, and every apply of this file sets its number back", doc.object.GetName()))
 		}
-		tolerance, set, _ := unstructured.NestedFieldNoCopy(doc.object.Object, "spec", "behavior", "scaleUp", "tolerance")
-		if !set || tolerance == nil {
-			out = append(out, doc.warnf("spec.behavior.scaleUp.tolerance", `"0" (Kubernetes 1.35 or newer)`,
-				"pods on trial lower the average that the HPA sees: within its tolerance (10 %% by default) it may ask for fewer pods than Rollout %s needs when all traffic is back on stable", r.object.GetName()))
+		for _, direction := range []string{"scaleUp", "scaleDown"} { // the average of a load that is too high can be on either side
+			tolerance, set, _ := unstructured.NestedFieldNoCopy(doc.object.Object, "spec", "behavior", direction, "tolerance")
+			if !set || tolerance == nil {
+				out = append(out, doc.warnf("spec.behavior."+direction+".tolerance", `"0" (Kubernetes 1.35 or newer)`,
+					"pods on trial lower the average that the HPA sees: within its tolerance (10 %% by default) it may ask for fewer pods than Rollout %s needs when all traffic is back on stable", r.object.GetName()))
+				break
+			}
 		}
 	}
 	return out

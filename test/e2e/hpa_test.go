@@ -29,7 +29,7 @@ const (
 	more     = 5
 )
 
-// pressure scales by processor time. The tolerance is what docs/concepts.md asks for: the pods on trial lower the average.
+// pressure scales by processor time. The tolerances are what docs/concepts.md asks for: the pods on trial lower the average.
 const pressure = `
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -42,7 +42,7 @@ spec:
   - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}
   behavior:
     scaleUp: {tolerance: "0"}
-    scaleDown: {stabilizationWindowSeconds: 0}
+    scaleDown: {tolerance: "0", stabilizationWindowSeconds: 0}
 `
 
 // size is what a ReplicaSet said at a time.
