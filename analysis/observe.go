@@ -43,7 +43,9 @@ type Outcome struct {
 	Said   string
 	// Valueless says that there is no value, and that none was asked for.
 	Valueless bool
-	Err       error
+	// Job is the Job that is waited for, with nothing decided yet; nil otherwise.
+	Job *v1alpha1.JobStatus
+	Err error
 	// Reason is the condition reason for Err; empty means ReasonProviderError.
 	Reason string
 	// Comparison is what the engine says of a compare metric; nil where there is no block yet.
@@ -64,6 +66,10 @@ func Observe(status v1alpha1.MetricStatus, metric v1alpha1.Metric, o Outcome) v1
 	if Done(s, metric) {
 		return s
 	}
+	if o.Job != nil {
+		return observeJob(s, metric, o)
+	}
+	s.Job = nil
 	at := metav1.NewTime(o.At.Truncate(time.Second))
 	m := v1alpha1.Measurement{At: at}
 	m.Result, m.Value, m.Message = classify(metric, o)
@@ -94,6 +100,9 @@ func passedForGood(status v1alpha1.MetricStatus, metric v1alpha1.Metric) bool {
 // clock that was set back).
 func Due(status v1alpha1.MetricStatus, metric v1alpha1.Metric, now time.Time) (bool, time.Time) {
 	if Done(status, metric) || metric.Compare != nil { // compare metrics are judged together, block by block
+		return false, time.Time{}
+	}
+	if status.Job != nil { // it is waited for
 		return false, time.Time{}
 	}
 	if status.NextAt == nil {

@@ -18,6 +18,9 @@ func ruleOf(m v1alpha1.Metric) v1alpha1.Threshold {
 		return v1alpha1.Threshold{Min: w.Min, Max: w.Max, Condition: w.Condition, Interval: w.Interval, Count: w.Count, FailureLimit: w.FailureLimit,
 			ConsecutiveFailureLimit: w.ConsecutiveFailureLimit, ProviderErrorLimit: w.ProviderErrorLimit}
 	}
+	if j := m.Job; j != nil {
+		return v1alpha1.Threshold{Interval: j.Interval, Count: m.PassCount(), FailureLimit: &j.FailureLimit, ProviderErrorLimit: j.ProviderErrorLimit}
+	}
 	return m.Threshold
 }
 
@@ -30,7 +33,7 @@ type Expressions struct {
 	text      string
 }
 
-// Compile compiles the expressions of a metric. An error comes with its field.
+// Compile compiles the expressions of a metric, and checks the pod of a Job. An error comes with its field.
 func Compile(m v1alpha1.Metric) (x Expressions, field string, err error) {
 	if w := m.Web; w != nil {
 		if w.Value != "" {
@@ -42,6 +45,10 @@ func Compile(m v1alpha1.Metric) (x Expressions, field string, err error) {
 			x.Condition, err = condition.OfAnswer(w.Condition, w.Value != "")
 		}
 		return x, "web.condition", err
+	}
+	if m.Job != nil {
+		_, field, err = podAsGiven(m.Job)
+		return x, field, err
 	}
 	if x.text = m.Threshold.Condition; x.text != "" {
 		x.Condition, err = condition.OfValue(x.text)

@@ -89,6 +89,9 @@ func checkQuery(t v1alpha1.AnalysisTemplate, m v1alpha1.Metric) error {
 			return fmt.Errorf("%s, metric %q: %w", called(t), m.Name, err)
 		}
 		for _, name := range names {
+			if text.plain && strings.HasSuffix(name, ".pods") {
+				return fmt.Errorf("%s, metric %q: %s: placeholder {{%s}} is a regular expression, and has no place here", called(t), m.Name, text.field, name)
+			}
 			if arg, isArg := strings.CutPrefix(name, argsPrefix); isArg && declares(t, arg) || isBuiltIn(name) {
 				continue
 			}

@@ -21,6 +21,9 @@ func texts(m v1alpha1.Metric) []text {
 	if w := m.Web; w != nil {
 		return webTexts(w)
 	}
+	if m.Job != nil {
+		return jobTexts(m.Job)
+	}
 	if c == nil {
 		return []text{{field: "threshold.prometheus.query", value: m.Threshold.Prometheus.Query}}
 	}
@@ -51,6 +54,10 @@ func webTexts(w *v1alpha1.Web) []text {
 // expression or CEL expression that is none.
 func Check(m v1alpha1.Metric, vars Variables) (field string, err error) {
 	if _, field, err := Compile(m); err != nil {
+		return field, err
+	}
+	if m.Job != nil {
+		_, field, err := podOf(m.Job, vars)
 		return field, err
 	}
 	if m.Web != nil {

@@ -126,6 +126,21 @@ func TestManagerNeverListsSecrets(t *testing.T) {
 	t.Fatal("ClusterRole belay-manager not found")
 }
 
+// TestJobsOfTheManager: it makes and removes Jobs, and changes none.
+func TestJobsOfTheManager(t *testing.T) {
+	for _, o := range build(t, "rbac") {
+		rules, _, _ := unstructured.NestedSlice(o.Object, "rules")
+		for _, rule := range rules {
+			groups, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "apiGroups")
+			resources, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "resources")
+			verbs, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "verbs")
+			if got := strings.Join(resources, ",") + ": " + strings.Join(verbs, ","); strings.Join(groups, ",") == "batch" && got != "jobs: get,list,watch,create,delete" {
+				t.Errorf("%s %s: %s", o.GetKind(), o.GetName(), got)
+			}
+		}
+	}
+}
+
 // TestDecisionActor: the API server refuses a Decision in somebody else's name.
 func TestDecisionActor(t *testing.T) {
 	env := testenv.New(t)

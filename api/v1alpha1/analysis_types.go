@@ -39,7 +39,8 @@ type AnalysisTemplateSpec struct {
 
 // Metric is one thing that is measured and judged.
 //
-// +kubebuilder:validation:XValidation:rule="(has(self.compare) ? 1 : 0) + (has(self.threshold) ? 1 : 0) + (has(self.web) ? 1 : 0) == 1",message="exactly one of compare, threshold and web must be set"
+// +kubebuilder:validation:XValidation:rule="(has(self.compare) ? 1 : 0) + (has(self.threshold) ? 1 : 0) + (has(self.web) ? 1 : 0) + (has(self.job) ? 1 : 0) == 1",message="exactly one of compare, threshold, web and job must be set"
+// +kubebuilder:validation:XValidation:rule="!has(self.job) || !has(self.onNoData) || self.onNoData == 'Wait'",message="onNoData of a job metric is Wait: a Job succeeds or fails"
 // +kubebuilder:validation:XValidation:rule="!has(self.compare) || !has(self.onNoData) || self.onNoData == 'Wait'",message="onNoData of a compare metric is Wait: without data nothing is concluded"
 type Metric struct {
 	// name of the metric.
@@ -57,6 +58,9 @@ type Metric struct {
 	// web judges the answer of an HTTP server.
 	// +optional
 	Web *Web `json:"web,omitempty"`
+	// job judges how a Kubernetes Job ends.
+	// +optional
+	Job *JobCheck `json:"job,omitempty"`
 	// mode DryRun measures and reports but never decides. Default Enforce.
 	// +optional
 	// +kubebuilder:default=Enforce
@@ -373,6 +377,9 @@ type MetricStatus struct {
 	// nextAt is when the next measurement is due; unset when the metric is measured no more.
 	// +optional
 	NextAt *metav1.Time `json:"nextAt,omitempty"`
+	// job is the Job of a job metric that is waited for.
+	// +optional
+	Job *JobStatus `json:"job,omitempty"`
 	// comparison is what is known of a compare metric. It is written when the verdict changes, and at most once a minute.
 	// +optional
 	Comparison *Comparison `json:"comparison,omitempty"`

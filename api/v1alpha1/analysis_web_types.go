@@ -147,8 +147,11 @@ type SecretKeyReference struct {
 
 // PassCount is how many good measurements let a metric pass for good; 0 where it is measured as long as the run lasts.
 func (m *Metric) PassCount() int32 {
-	if m.Web != nil {
+	switch {
+	case m.Web != nil:
 		return m.Web.Count
+	case m.Job != nil:
+		return max(1, m.Job.Count)
 	}
 	return m.Threshold.Count
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -69,10 +70,15 @@ func cacheOptions(namespaces string) (cache.Options, error) {
 	if err != nil {
 		return cache.Options{}, fmt.Errorf("selecting pods of Rollouts: %w", err)
 	}
+	checks, err := labels.NewRequirement(v1alpha1.LabelAnalysisRun, selection.Exists, nil)
+	if err != nil {
+		return cache.Options{}, fmt.Errorf("selecting Jobs of AnalysisRuns: %w", err)
+	}
 	selected := cache.ByObject{Label: labels.NewSelector().Add(*ours), Transform: cache.TransformStripManagedFields()}
 	slim := cache.ByObject{Transform: cache.TransformStripManagedFields()}
 	o := cache.Options{ByObject: map[client.Object]cache.ByObject{
-		&corev1.Pod{}: selected, &appsv1.ReplicaSet{}: selected, &appsv1.Deployment{}: slim, &corev1.Service{}: slim, &discoveryv1.EndpointSlice{}: slim,
+		&batchv1.Job{}: {Label: labels.NewSelector().Add(*checks), Transform: cache.TransformStripManagedFields()},
+		&corev1.Pod{}:  selected, &appsv1.ReplicaSet{}: selected, &appsv1.Deployment{}: slim, &corev1.Service{}: slim, &discoveryv1.EndpointSlice{}: slim,
 	}}
 	for _, n := range namespaceList(namespaces) {
 		if o.DefaultNamespaces == nil {

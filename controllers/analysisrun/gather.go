@@ -56,6 +56,9 @@ func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.AnalysisRun, metr
 	secrets := map[string]credentials{}
 	questions := make([]question, 0, len(metrics))
 	for _, m := range metrics {
+		if m.Job != nil {
+			continue // addJobs looks after it
+		}
 		if m.Web != nil {
 			questions = append(questions, r.poseWeb(ctx, run, m, vars))
 			continue

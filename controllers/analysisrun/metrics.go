@@ -32,7 +32,7 @@ func init() {
 // countMeasurements counts this round's measurements as they were judged.
 func countMeasurements(s v1alpha1.AnalysisRunStatus, outcomes map[string]analysis.Outcome) {
 	for _, m := range s.Metrics {
-		if _, measured := outcomes[m.Name]; measured && len(m.Recent) > 0 {
+		if o, measured := outcomes[m.Name]; measured && o.Job == nil && len(m.Recent) > 0 {
 			measurements.WithLabelValues(strings.ToLower(m.Recent[0].Result)).Inc()
 		}
 	}

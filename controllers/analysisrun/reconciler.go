@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
@@ -79,6 +80,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, opts controller.Options)
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("analysisrun").
 		For(&v1alpha1.AnalysisRun{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&batchv1.Job{}).
 		WithOptions(opts).
 		Complete(r)
 	if err != nil {
@@ -106,12 +108,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.addComparisons(ctx, run, outcomes); err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := r.addJobs(ctx, run, outcomes); err != nil {
+		return ctrl.Result{}, err
+	}
 	if err := ctx.Err(); err != nil { // we are being stopped: what was cut short says nothing about the provider
 		return ctrl.Result{}, wrap(err, "measuring AnalysisRun")
 	}
 	run, err = r.report(ctx, run, outcomes)
 	if err != nil {
 		return ctrl.Result{}, wrap(client.IgnoreNotFound(err), "writing the status of AnalysisRun")
+	}
+	if err := r.stopJobs(ctx, run); err != nil {
+		return ctrl.Result{}, err
 	}
 	return r.nextLook(run), nil
 }
@@ -120,8 +128,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *Reconciler) nextLook(run *v1alpha1.AnalysisRun) ctrl.Result {
 	now := r.Clock.Now()
 	next := analysis.PlanRun(run, now).Next
-	if at := r.nextComparison(run, now); next.IsZero() || !at.IsZero() && at.Before(next) {
-		next = at
+	for _, at := range []time.Time{r.nextComparison(run, now), nextJob(run, now)} {
+		if next.IsZero() || !at.IsZero() && at.Before(next) {
+			next = at
+		}
 	}
 	if next.IsZero() {
 		return ctrl.Result{}

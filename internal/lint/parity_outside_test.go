@@ -8,6 +8,7 @@ spec:
   metrics:
   - {name: m, threshold: {min: "1", max: "2", prometheus: {query: up, address: "http://p", secretRef: {name: s}}}}
   - {name: c, threshold: {condition: "value > 1.0", prometheus: {query: up}}}
+  - {name: j, job: {deadline: 1m, startDeadline: 30s, template: {spec: {containers: [{name: c, image: i}]}}}}
   - {name: w, web: {url: "https://x/{{namespace}}?a=b", method: POST, body: "{}", headers: [{name: A, value: a}, {name: B, secretKeyRef: {name: s, key: k}}], value: json.a, condition: "value > 1.0", judgedStatuses: [404]}}
 `
 
@@ -15,7 +16,7 @@ spec:
 func outsideRows() []row {
 	var out []row
 	for _, kind := range []string{"AnalysisTemplate", "ClusterAnalysisTemplate", "AnalysisRun"} {
-		out = append(out, webRows(kind)...)
+		out = append(append(out, webRows(kind)...), jobRows(kind)...)
 	}
 	return out
 }
@@ -27,7 +28,7 @@ func webRows(kind string) []row {
 	}
 	return []row{
 		{kind: kind, name: "condition and bounds", patch: fmt.Sprintf(metricsPatch, `{min: "3", condition: "value > 1.0", prometheus: {query: up}}`), field: "spec.metrics[0].threshold", rule: "threshold.condition goes without min and max: it may use value"},
-		{kind: kind, name: "web and threshold", patch: `{spec: {metrics: [{name: m, web: {url: "http://x"}, threshold: {min: "1", prometheus: {query: up}}}]}}`, field: "spec.metrics[0]", rule: "exactly one of compare, threshold and web must be set"},
+		{kind: kind, name: "web and threshold", patch: `{spec: {metrics: [{name: m, web: {url: "http://x"}, threshold: {min: "1", prometheus: {query: up}}}]}}`, field: "spec.metrics[0]", rule: "exactly one of compare, threshold, web and job must be set"},
 		web("value without a judge", `{url: "http://x", value: json.a}`, "", "web.value needs min, max or condition"),
 		web("bounds without a value", `{url: "http://x", min: "1"}`, "", "web.min and web.max need value"),
 		web("condition and bounds", `{url: "http://x", value: json.a, min: "1", condition: "value > 1.0"}`, "", "web.condition goes without min and max: it may use value"),
@@ -42,5 +43,23 @@ func webRows(kind string) []row {
 		web("scheme", `{url: "ftp://x"}`, ".url", ""),
 		web("status", `{url: "http://x", judgedStatuses: [200]}`, ".judgedStatuses[0]", ""),
 		web("method", `{url: "http://x", method: DELETE}`, ".method", ""),
+	}
+}
+
+// jobRows are about job metrics.
+func jobRows(kind string) []row {
+	job := func(name, spec, field, rule string) row {
+		return row{kind: kind, name: "job " + name, patch: `{spec: {metrics: [{name: m, job: ` + spec + `}]}}`, field: "spec.metrics[0].job" + field, rule: rule}
+	}
+	return []row{
+		{kind: kind, name: "job and web", patch: `{spec: {metrics: [{name: m, web: {url: "http://x"}, job: {template: {}}}]}}`, field: "spec.metrics[0]", rule: "exactly one of compare, threshold, web and job must be set"},
+		{kind: kind, name: "job without data", patch: `{spec: {metrics: [{name: m, onNoData: Pass, job: {template: {}}}]}}`, field: "spec.metrics[0]", rule: "onNoData of a job metric is Wait: a Job succeeds or fails"},
+		job("start after the deadline", `{template: {}, deadline: 1m}`, "", "job.startDeadline must be shorter than job.deadline"),
+		job("deadline too short", `{template: {}, deadline: 9s, startDeadline: 5s}`, ".deadline", "deadline must be from 10s to 6h"),
+		job("deadline too long", `{template: {}, deadline: 7h}`, ".deadline", "deadline must be from 10s to 6h"),
+		job("start deadline", `{template: {}, startDeadline: 1s}`, ".startDeadline", "startDeadline must be at least 5s"),
+		job("interval", `{template: {}, interval: 10ms}`, ".interval", "interval must be at least 1s"),
+		job("backoff", `{template: {}, backoffLimit: 11}`, ".backoffLimit", ""),
+		job("no template", `{deadline: 10m}`, ".template", ""),
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -69,8 +70,8 @@ func metricRows(kind string) []row {
 		{kind: kind, name: "timeout", patch: fmt.Sprintf(metricsPatch, `{min: "3", prometheus: {query: up, timeout: 61s}}`), field: at + ".prometheus.timeout", rule: "timeout must be above 0s and at most 60s"},
 		{kind: kind, name: "secret without address", patch: fmt.Sprintf(metricsPatch, `{min: "3", prometheus: {query: up, secretRef: {name: s}}}`), field: at + ".prometheus", rule: "secretRef needs address: credentials are never sent to the default server"},
 		{kind: kind, name: "not a number", patch: fmt.Sprintf(metricsPatch, `{min: much, prometheus: {query: up}}`), field: at + ".min"},
-		{kind: kind, name: "two judges", patch: fmt.Sprintf(bothPatch, `{latency: {histogram: h}}`, `{min: "1", prometheus: {query: up}}`), field: "spec.metrics[0]", rule: "exactly one of compare, threshold and web must be set"},
-		{kind: kind, name: "no judge", patch: `{spec: {metrics: [{name: m}]}}`, field: "spec.metrics[0]", rule: "exactly one of compare, threshold and web must be set"},
+		{kind: kind, name: "two judges", patch: fmt.Sprintf(bothPatch, `{latency: {histogram: h}}`, `{min: "1", prometheus: {query: up}}`), field: "spec.metrics[0]", rule: "exactly one of compare, threshold, web and job must be set"},
+		{kind: kind, name: "no judge", patch: `{spec: {metrics: [{name: m}]}}`, field: "spec.metrics[0]", rule: "exactly one of compare, threshold, web and job must be set"},
 		{kind: kind, name: "compare without data", patch: `{spec: {metrics: [{name: m, onNoData: Pass, compare: {latency: {histogram: h}}}]}}`, field: "spec.metrics[0]", rule: "onNoData of a compare metric is Wait: without data nothing is concluded"},
 		{kind: kind, name: "compare nothing", patch: fmt.Sprintf(comparePatch, `{}`), field: "spec.metrics[0].compare", rule: "exactly one of errors and latency must be set"},
 		{kind: kind, name: "errors without series", patch: fmt.Sprintf(comparePatch, `{errors: {total: t}}`), field: "spec.metrics[0].compare", rule: "errors needs total and bad, or compare.preset that fills them in"},
@@ -253,9 +254,12 @@ func merge(into, change map[string]any) {
 	}
 }
 
+// loaded once: compiling the rules takes a second.
+var loaded = sync.OnceValues(func() (*Schemas, error) { return LoadSchemas(crd.Files) })
+
 func schemas(t *testing.T) *Schemas {
 	t.Helper()
-	s, err := LoadSchemas(crd.Files)
+	s, err := loaded()
 	if err != nil {
 		t.Fatal(err)
 	}
