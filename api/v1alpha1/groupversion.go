@@ -26,6 +26,8 @@ func addKnownTypes(s *runtime.Scheme) error {
 		&AnalysisRun{}, &AnalysisRunList{},
 		&Repository{}, &RepositoryList{},
 		&Sync{}, &SyncList{},
+		&DeliveryPolicy{}, &DeliveryPolicyList{},
+		&ClusterDeliveryPolicy{}, &ClusterDeliveryPolicyList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

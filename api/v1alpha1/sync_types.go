@@ -57,6 +57,18 @@ type SyncSpec struct {
 	// +kubebuilder:default=Disabled
 	// +kubebuilder:validation:Enum=Enabled;Disabled
 	Prune Prune `json:"prune,omitempty"`
+	// environment that this Sync brings up to date, such as prod: policies can ask for it, and metrics carry it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Environment string `json:"environment,omitempty"`
+	// policies that every object must keep before any is applied, beside the ClusterDeliveryPolicies that bind every Sync.
+	// +optional
+	// +listType=map
+	// +listMapKey=kind
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Policies []PolicyReference `json:"policies,omitempty"`
 	// checks are made of the whole bundle before anything is applied, beside the API server's own dry run of each object.
 	// +optional
 	Checks SyncChecks `json:"checks,omitempty"`

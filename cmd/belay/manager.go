@@ -26,6 +26,7 @@ import (
 	"github.com/belay-delivery/belay/analysis/web"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/analysisrun"
+	"github.com/belay-delivery/belay/controllers/deliverypolicy"
 	"github.com/belay-delivery/belay/controllers/drift"
 	"github.com/belay-delivery/belay/controllers/repository"
 	"github.com/belay-delivery/belay/controllers/revert"
@@ -125,6 +126,10 @@ func addControllers(mgr ctrl.Manager, o options) error {
 		func() error {
 			r := &repository.Reconciler{Client: mgr.GetClient(), Source: source, Recorder: recorder}
 			return r.SetupWithManager(mgr, repository.Options{})
+		},
+		func() error { return (&deliverypolicy.Reconciler{Client: mgr.GetClient()}).SetupWithManager(mgr) },
+		func() error {
+			return (&deliverypolicy.Reconciler{Client: mgr.GetClient(), Cluster: true}).SetupWithManager(mgr)
 		},
 		func() error {
 			r := &sync.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Config: mgr.GetConfig(), Source: source, Recorder: recorder,

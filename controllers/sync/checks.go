@@ -26,6 +26,7 @@ func (r *Reconciler) checkWhole(ctx context.Context, sync *v1alpha1.Sync, cluste
 	checkImages(mode(sync.Spec.Images.RequireDigest, v1alpha1.CheckOff), items, w)
 	changed := changing(items)
 	if len(changed) == 0 {
+		w.keep(sync.Status.Warnings)
 		return nil // nothing will be written, so nothing is asked
 	}
 	if m := mode(sync.Spec.Checks.References, v1alpha1.CheckDeny); m != v1alpha1.CheckOff {

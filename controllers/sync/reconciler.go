@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	stdsync "sync"
 	"time"
 
@@ -47,7 +48,13 @@ type Reconciler struct {
 	accounts accounts
 	bundles  bundles
 	suspects suspects
-	checked  stdsync.Map // UID of a Sync: when its objects were last compared
+	checked  stdsync.Map // UID of a Sync: a look at its objects
+}
+
+// look is when a Sync's objects were last compared with Git, with success, and under which policies.
+type look struct {
+	at    time.Time
+	rules string
 }
 
 // Options are the settings of the controller.
@@ -66,6 +73,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, options Options) error {
 		WatchesRawSource(r.suspicions()).
 		For(&v1alpha1.Sync{}, builder.WithPredicates(repository.Asked())).
 		Watches(&v1alpha1.Repository{}, handler.EnqueueRequestsFromMapFunc(r.syncsOf), builder.WithPredicates(moved())).
+		Watches(&v1alpha1.DeliveryPolicy{}, handler.EnqueueRequestsFromMapFunc(r.syncsUnder), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ClusterDeliveryPolicy{}, handler.EnqueueRequestsFromMapFunc(r.syncsUnder), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(options.MaxConcurrent, 4)}).
 		Complete(r)
 	if err != nil {
@@ -143,7 +152,12 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 		return result{}, err
 	}
 	done := result{commit: repo.Status.Commit, digest: sync.Status.AppliedDigest}
-	fresh := r.fresh(sync)
+	policies, err := r.rulesOf(ctx, sync)
+	if err != nil {
+		return done, err
+	}
+	done.rules = policies.version
+	fresh := r.fresh(sync, policies)
 	if fresh && sync.Status.AppliedCommit == done.commit {
 		return r.checkDrift(ctx, sync, repo, done)
 	}
@@ -164,7 +178,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if err != nil {
 		return done, err
 	}
-	plan, err := r.examine(ctx, sync, cluster, observedBundle{commit: done.commit, digest: done.digest, objects: objects})
+	plan, err := r.examine(ctx, sync, cluster, observedBundle{commit: done.commit, digest: done.digest, objects: objects, policies: policies, repo: repo})
 	done.warnings = plan.Warnings
 	if err != nil {
 		return done, err
@@ -202,22 +216,28 @@ func (r *Reconciler) repositoryOf(ctx context.Context, sync *v1alpha1.Sync) (*v1
 	return nil, &failure{reason: ReasonRepositoryNotReady, message: message}
 }
 
-// fresh says that the objects were compared with Git within the interval, with success, for this very spec.
-func (r *Reconciler) fresh(sync *v1alpha1.Sync) bool {
+// fresh says that the objects were compared with Git within the interval, with success, for this very spec and under these
+// very policies.
+func (r *Reconciler) fresh(sync *v1alpha1.Sync, policies rules) bool {
 	ready := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
 	return ready != nil && ready.Status == "True" && ready.ObservedGeneration == sync.Generation &&
 		sync.Status.Reconciled == sync.Annotations[v1alpha1.AnnotationReconcile] &&
-		r.sinceCheck(sync) < r.interval(sync)
+		r.lookAt(sync).rules == policies.version && r.sinceCheck(sync) < r.interval(sync)
 }
 
 // sinceCheck is how long ago the objects were compared; after a restart, long ago.
 func (r *Reconciler) sinceCheck(sync *v1alpha1.Sync) time.Duration {
-	at, known := r.checked.Load(sync.UID)
-	checked, ok := at.(time.Time)
-	if !known || !ok {
+	last := r.lookAt(sync)
+	if last.at.IsZero() {
 		return 24 * time.Hour * 365
 	}
-	return r.now().Sub(checked)
+	return r.now().Sub(last.at)
+}
+
+func (r *Reconciler) lookAt(sync *v1alpha1.Sync) look {
+	stored, _ := r.checked.Load(sync.UID)
+	last, _ := stored.(look)
+	return last
 }
 
 func (r *Reconciler) tenantOf(sync *v1alpha1.Sync) (tenant, error) {
@@ -231,6 +251,14 @@ type observedBundle struct {
 	commit  string
 	digest  string
 	objects []render.Object
+	// policies that the bundle is judged by.
+	policies rules
+	repo     *v1alpha1.Repository
+}
+
+// source is what policies are told of where the bundle comes from.
+func (b observedBundle) source() map[string]string {
+	return map[string]string{"sha": b.commit, "branch": b.repo.Spec.Ref.Branch, "repository": b.repo.Name}
 }
 
 func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, bundle observedBundle) (Plan, error) {
@@ -255,7 +283,15 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 	if err := r.checkWhole(ctx, sync, cluster, items, &told); err != nil {
 		return Plan{}, err
 	}
+	findings, err := checkPolicies(ctx, sync, bundle.source(), items, bundle.policies)
+	if err != nil {
+		return Plan{}, err
+	}
+	approve, denied := enforce(findings, items, &told)
 	plan := MakePlan(sync, bundle.commit, items)
+	if denied = append(denied, approve...); len(denied) > 0 && plan.Refused == nil {
+		plan = Plan{Refused: &failure{reason: ReasonDenied, stalled: true, message: "nothing was changed: " + strings.Join(denied, "; ")}}
+	}
 	plan.Warnings = told.list()
 	plan.items = items
 	if plan.Refused != nil {

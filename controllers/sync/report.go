@@ -31,6 +31,8 @@ const (
 	ReasonEmptyBundle        = "EmptyBundle"
 	ReasonTooLarge           = "TooLarge"
 	ReasonDenied             = "Denied"
+	ReasonPolicyNotFound     = "PolicyNotFound"
+	ReasonPolicyInvalid      = "PolicyInvalid"
 	ReasonCheckFailed        = "CheckFailed"
 	ReasonApplyFailed        = "ApplyFailed"
 	ReasonPruneFailed        = "PruneFailed"
@@ -68,6 +70,8 @@ type result struct {
 	digest  string
 	applied []string
 	pruned  []string
+	// rules is the version of the policies that bind the Sync.
+	rules string
 	// warnings of this round, once the objects were looked at.
 	warnings []string
 	// drift are the objects that were not as Git declared them, as far as they were looked at.
@@ -217,7 +221,7 @@ func (r *Reconciler) next(sync *v1alpha1.Sync, done result, why failure) ctrl.Re
 		return ctrl.Result{} // a watch brings the change
 	case ReasonApplied:
 		if done.checked {
-			r.checked.Store(sync.UID, r.now())
+			r.checked.Store(sync.UID, look{at: r.now(), rules: done.rules})
 		}
 		wait := max(interval-r.sinceCheck(sync), time.Second)
 		if done.again > 0 {

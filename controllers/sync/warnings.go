@@ -3,6 +3,7 @@ package sync
 import (
 	"context"
 	"slices"
+	"strings"
 	stdsync "sync"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -31,6 +32,15 @@ func (w *warnings) add(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.all = append(w.all, cut(text, warningBytes))
+}
+
+// keep takes over what was warned of when the objects were last written; what policies say of them is asked anew.
+func (w *warnings) keep(before []string) {
+	for _, text := range before {
+		if !strings.Contains(text, "DeliveryPolicy ") {
+			w.add(text)
+		}
+	}
 }
 
 // list is bounded, sorted and without repetitions, so that the same warnings are the same status.

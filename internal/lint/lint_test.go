@@ -99,7 +99,7 @@ func TestFindings(t *testing.T) {
 		{"argument", "\n    args: [{name: service, value: shop}]", "", `f.yaml:18: Rollout/shop: spec.analysis: AnalysisTemplate "golden" needs a value for its argument "service"`},
 		{"repository", "main}, write: {}", "main}", `f.yaml:21: Rollout/shop: spec.onFailure.revert.repository: Repository "fleet" may not be written to, so nothing can be reverted; set spec.write in Repository fleet, or take revert out`},
 		{"unknown field", "  traffic:", "  traffik: 1\n  traffic:", "f.yaml:10: Rollout/shop: spec.traffik: this field is not known; did you mean traffic?"},
-		{"unknown kind", "kind: Repository", "kind: Repositry", "f.yaml:43: Repositry/fleet: kind: belay.dev/v1alpha1 has no kind Repositry; known are: belay.dev/v1alpha1 AnalysisRun, belay.dev/v1alpha1 AnalysisTemplate, belay.dev/v1alpha1 ClusterAnalysisTemplate, belay.dev/v1alpha1 Decision, belay.dev/v1alpha1 Repository, belay.dev/v1alpha1 Rollout, belay.dev/v1alpha1 Sync"},
+		{"unknown kind", "kind: Repository", "kind: Repositry", "f.yaml:43: Repositry/fleet: kind: belay.dev/v1alpha1 has no kind Repositry; known are: belay.dev/v1alpha1 AnalysisRun, belay.dev/v1alpha1 AnalysisTemplate, belay.dev/v1alpha1 ClusterAnalysisTemplate, belay.dev/v1alpha1 ClusterDeliveryPolicy, belay.dev/v1alpha1 Decision, belay.dev/v1alpha1 DeliveryPolicy, belay.dev/v1alpha1 Repository, belay.dev/v1alpha1 Rollout, belay.dev/v1alpha1 Sync"},
 		{"key twice", "  onFailure:", "  paused: true\n  paused: false\n  onFailure:", "f.yaml:22: spec.paused: the key was given before, in line 21; keep one of the two"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

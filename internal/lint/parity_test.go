@@ -196,7 +196,7 @@ func rows() []row {
 
 // place is the name of a valid object, and its namespace where its kind has one.
 func place(kind, namespace string) string {
-	if kind == "ClusterAnalysisTemplate" {
+	if strings.HasPrefix(kind, "Cluster") {
 		return "ok-" + namespace
 	}
 	return "ok, namespace: " + namespace

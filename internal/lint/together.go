@@ -18,6 +18,8 @@ type bundle struct {
 	repositories []typed[v1alpha1.Repository]
 	syncs        []typed[v1alpha1.Sync]
 	decisions    []typed[v1alpha1.Decision]
+	policies     []typed[v1alpha1.DeliveryPolicy]
+	wide         []typed[v1alpha1.ClusterDeliveryPolicy]
 	services     []typed[service]
 	routes       []typed[route]
 	// others are objects of kinds that Belay does not know, e.g. policies of gateways.
@@ -94,6 +96,7 @@ func checkTogether(docs []*document) []Finding {
 	for _, d := range b.decisions {
 		out = append(out, b.checkDecision(d)...)
 	}
+	out = append(out, b.checkDeliveryPolicies()...)
 	return out
 }
 
@@ -111,6 +114,10 @@ func (b *bundle) add(doc *document) error {
 		return collect(&b.syncs, doc)
 	case doc.is(v1alpha1.Group, "Decision"):
 		return collect(&b.decisions, doc)
+	case doc.is(v1alpha1.Group, "DeliveryPolicy"):
+		return collect(&b.policies, doc)
+	case doc.is(v1alpha1.Group, "ClusterDeliveryPolicy"):
+		return collect(&b.wide, doc)
 	case doc.is("", "Service"):
 		return collect(&b.services, doc)
 	case slices.ContainsFunc(routeKinds, func(kind string) bool { return doc.is("gateway.networking.k8s.io", kind) }):
@@ -165,14 +172,15 @@ func duplicates(docs []*document) []Finding {
 }
 
 func (b *bundle) checkSync(s typed[v1alpha1.Sync]) []Finding {
+	out := b.checkSyncPolicies(s)
 	if len(b.repositories) == 0 {
-		return nil
+		return out
 	}
 	if _, ok := find(b.repositories, s.document, s.v.Spec.Repository); !ok {
-		return []Finding{s.warnf("spec.repository", "add it, or make sure that it is in the cluster",
-			"Repository %q is not in these files", s.v.Spec.Repository)}
+		out = append(out, s.warnf("spec.repository", "add it, or make sure that it is in the cluster",
+			"Repository %q is not in these files", s.v.Spec.Repository))
 	}
-	return nil
+	return out
 }
 
 func (b *bundle) checkDecision(d typed[v1alpha1.Decision]) []Finding {
