@@ -20,9 +20,11 @@ const (
 	Bucket
 	// Sum adds up the durations of all requests of a histogram, in seconds.
 	Sum
+	// Gauge is no counter, but what a pod has; the series of one pod are added.
+	Gauge
 )
 
-// Point is one raw sample of a cumulative counter.
+// Point is one raw sample of a cumulative counter, or of a gauge.
 type Point struct {
 	At    time.Time
 	Value float64
@@ -113,6 +115,12 @@ type cell struct {
 	summed          bool
 	buckets         []float64
 	sampled         []bool
+	levels          []level // of each series, the last sample in the block
+}
+
+type level struct {
+	id    string
+	value float64
 }
 
 // NewBuilder makes a builder of blocks of a width; block 0 begins at start, and those before it are the reference.
@@ -238,6 +246,8 @@ func (b *Builder) point(s *Series, state *seriesState, p Point) {
 	}
 	c := state.pod.cell(index)
 	switch {
+	case s.Part == Gauge:
+		c.gauge(s.ID, p.Value)
 	case s.Part == Bad:
 		c.bad += increment
 	case s.Part == Sum:
@@ -269,6 +279,14 @@ func (p *podState) cell(index int64) *cell {
 	}
 	p.open = append(p.open, cell{index: index})
 	return &p.open[len(p.open)-1]
+}
+
+func (c *cell) gauge(id string, value float64) {
+	i, found := slices.BinarySearchFunc(c.levels, id, func(l level, id string) int { return cmp.Compare(l.id, id) })
+	if !found {
+		c.levels = slices.Insert(c.levels, i, level{id: id})
+	}
+	c.levels[i].value, c.seen = value, true
 }
 
 func (c *cell) bucket(slot int, increment float64) {
@@ -338,7 +356,10 @@ func (b *Builder) block(index int64, end time.Time) Block {
 				continue
 			}
 			pod := b.pods[state.name]
-			t := Tally{Pod: state.name, Born: pod.Born, Requests: c.total, Bad: c.bad, Sum: c.sum, Summed: c.summed}
+			t := Tally{Pod: state.name, Born: pod.Born, Requests: c.total, Bad: c.bad, Sum: c.sum, Summed: c.summed, Levelled: len(c.levels) > 0}
+			for _, l := range c.levels {
+				t.Level += l.value
+			}
 			if !c.above(&t, state.slots) { // its histogram has other buckets now
 				continue
 			}

@@ -14,10 +14,15 @@ const (
 	Errors Kind = iota
 	// Latency is a histogram of durations in seconds.
 	Latency
+	// Level is a quantity that each pod has at all times, such as memory in use.
+	Level
+	// Restarts counts restarts of containers over the seconds that pods live.
+	Restarts
 )
 
 // Margin is a difference between the arms. Of Errors, ratio is that of the bad shares and absolute, a share from 0 to 1, is
-// added to it. Of Latency, ratio is on the scale of time: 1.15 is 15 % slower.
+// added to it. Of Latency, ratio is on the scale of time: 1.15 is 15 % slower. Of Level, absolute has the unit of the level; of
+// Restarts, it is a number of restarts in each second of each pod.
 type Margin struct {
 	Ratio, Absolute float64
 }
@@ -29,10 +34,10 @@ type Metric struct {
 	// Kind of the metric.
 	Kind Kind
 	// Margin that is borne: the canary is halted only if it is worse than that. Default: ratio 1.3 and absolute 0.001 of
-	// Errors, ratio 1.15 of Latency.
+	// Errors, ratio 1.15 of Latency, 1.25 of Level, 2 of Restarts and one in four hours.
 	Margin Margin
 	// Exclude is the ratio that must be ruled out, beside the harm budget, before a step. Default: 2 of Errors, 1.6 of
-	// Latency.
+	// Latency, 2 of Level.
 	Exclude float64
 	// Objective is the share of bad requests of stable from which on it counts as broken itself: nothing is concluded then.
 	// 0: none. Errors only.
@@ -74,18 +79,28 @@ func (c Config) withDefaults() Config {
 	c.Dwell, c.WarmUp = cmp.Or(c.Dwell, defaultDwell), cmp.Or(c.WarmUp, defaultWarmUp)
 	metrics := make([]Metric, len(c.Metrics))
 	for i, m := range c.Metrics {
-		if m.Kind == Latency {
-			m.Margin.Ratio, m.Exclude = cmp.Or(m.Margin.Ratio, 1.15), cmp.Or(m.Exclude, 1.6)
-		} else {
-			if m.Margin == (Margin{}) {
-				m.Margin.Absolute = 0.001
-			}
-			m.Margin.Ratio, m.Exclude = cmp.Or(m.Margin.Ratio, 1.3), cmp.Or(m.Exclude, 2)
-		}
-		metrics[i] = m
+		metrics[i] = m.withDefaults()
 	}
 	c.Metrics = metrics
 	return c
+}
+
+func (m Metric) withDefaults() Metric {
+	switch m.Kind {
+	case Latency:
+		m.Margin.Ratio, m.Exclude = cmp.Or(m.Margin.Ratio, 1.15), cmp.Or(m.Exclude, 1.6)
+	case Level:
+		m.Margin.Ratio, m.Exclude = cmp.Or(m.Margin.Ratio, 1.25), cmp.Or(m.Exclude, 2)
+		m.Exclude = max(m.Exclude, 1.2*m.Margin.Ratio)
+	case Restarts:
+		m.Margin.Ratio, m.Margin.Absolute = cmp.Or(m.Margin.Ratio, 2), cmp.Or(m.Margin.Absolute, 0.25/time.Hour.Seconds())
+	default:
+		if m.Margin == (Margin{}) {
+			m.Margin.Absolute = 0.001
+		}
+		m.Margin.Ratio, m.Exclude = cmp.Or(m.Margin.Ratio, 1.3), cmp.Or(m.Exclude, 2)
+	}
+	return m
 }
 
 // Tally is what one pod did in one block.
@@ -94,13 +109,16 @@ type Tally struct {
 	Pod string
 	// Born is when the pod began to get traffic; its latency counts after Config.WarmUp.
 	Born time.Time
-	// Requests in all.
+	// Requests in all; of Restarts, the seconds that the pod lived in the block.
 	Requests float64
-	// Bad requests, of Errors.
+	// Bad requests, of Errors; of Restarts, the restarts.
 	Bad float64
 	// Sum of the durations of all requests in seconds, of Latency; Summed says whether it was measured.
 	Sum    float64
 	Summed bool
+	// Level of the pod at the end of the block, of Level; Levelled says whether it was measured.
+	Level    float64
+	Levelled bool
 	// Above[i] is how many requests took longer than Bounds[i] of the block, of Latency.
 	Above []float64
 }

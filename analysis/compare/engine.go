@@ -65,6 +65,9 @@ func (e *Engine) StepAt(at time.Time, weight, next float64) {
 		for _, s := range j.signals {
 			s.safety, s.stepRequests = newSafety(), 0
 		}
+		if j.levels != nil {
+			j.levels.step()
+		}
 	}
 	e.restart(at)
 }
@@ -86,6 +89,9 @@ func (e *Engine) restart(at time.Time) {
 		}
 		if j.means != nil {
 			j.means.normal.restart()
+		}
+		if j.levels != nil {
+			j.levels.harm.restart()
 		}
 	}
 	e.restarted = at
@@ -136,6 +142,12 @@ func (e *Engine) proveHarm() string {
 
 // enough says whether the canary had bad requests enough to be halted for.
 func (j *judged) enough() bool {
+	switch j.Kind {
+	case Level:
+		return j.levels.harm.observed >= leastObservations
+	case Restarts:
+		return j.signals[0].seen.xc >= leastRestarts
+	}
 	for _, s := range j.signals {
 		if s.seen.xc >= leastBad && s.badBlocks >= leastBadBlocks {
 			return true

@@ -63,7 +63,7 @@ func (m *means) observe(margin float64) {
 	}
 	counted := math.Min(m.canary.n, m.canaryPods*math.Max(m.scatter.short.size(), leastRequests))
 	y := math.Log(m.canary.sum / m.canary.n / (m.stable.sum / m.stable.n))
-	m.normal.add(y, m.borne(margin), one*(1/counted+1/m.stable.n))
+	m.normal.add(y, m.borne(margin), one*(1/counted+1/m.stable.n), maxIncrement)
 	for i, arm := range []weighed{m.canary, m.stable} {
 		m.seen[i] = weighed{m.seen[i].n + arm.n, m.seen[i].sum + arm.sum}
 	}

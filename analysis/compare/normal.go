@@ -31,11 +31,11 @@ type start struct {
 // shifts are the alternatives, on the logarithmic scale: from 2 % to 5 times beyond the margin.
 var shifts = logGrid(0.02, 1.6, 10)
 
-// add takes in an observation of variance v; margin is what is borne of it. What is far above the margin is cut to what one
-// block may add at most: the cut only lowers an observation, so the null hypothesis stays where it is.
-func (n *normal) add(y, margin, v float64) {
+// add takes in an observation of variance v; margin is what is borne of it. What is far above the margin is cut to most, in
+// nats, that one observation may add: the cut only lowers an observation, so the null hypothesis stays where it is.
+func (n *normal) add(y, margin, v, most float64) {
 	n.raw += y / v
-	n.s += math.Min(y-margin, math.Sqrt(2*maxIncrement*v)) / v
+	n.s += math.Min(y-margin, math.Sqrt(2*most*v)) / v
 	n.w += 1 / v
 	n.observed++
 }

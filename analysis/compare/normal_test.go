@@ -24,7 +24,7 @@ func TestNormalAgreesWithDensities(t *testing.T) {
 		want += ratio / float64(len(shifts))
 	}
 	for i := range y {
-		n.add(y[i], 0.02, v[i])
+		n.add(y[i], 0.02, v[i], unlimited)
 	}
 	if got := mixture(n.s, n.w); math.Abs(got/want-1) > 1e-9 {
 		t.Errorf("mixture %g, want %g", got, want)
@@ -38,7 +38,7 @@ func TestNormalIsFair(t *testing.T) {
 			sd := math.Sqrt(v)
 			factor := func(y float64) float64 {
 				n := &normal{}
-				n.add(y, 0.14, v)
+				n.add(y, 0.14, v, maxIncrement)
 				return mixture(n.s, n.w) * distuv.Normal{Mu: 0.14 - below, Sigma: sd}.Prob(y)
 			}
 			mean := quad.Fixed(factor, 0.14-below-12*sd, 0.14-below+12*sd, 400, quad.Legendre{}, 0)
@@ -115,7 +115,7 @@ func TestNormalIntervalCovers(t *testing.T) {
 		n := &normal{}
 		for i := range 60 {
 			v := 0.01 + 0.02*r.Float64()
-			n.add(mean+math.Sqrt(v)*r.NormFloat64(), 0.14, v)
+			n.add(mean+math.Sqrt(v)*r.NormFloat64(), 0.14, v, maxIncrement)
 			low, _, high := n.interval(alpha)
 			if mean < low || mean > high {
 				missed++

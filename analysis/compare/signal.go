@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// noTime is before everything.
+var noTime time.Time
+
 // signal is one metric at one bound: bad is an error, or slower than the bound.
 type signal struct {
 	bound      float64 // seconds; of Latency only
@@ -29,26 +32,39 @@ func newSignal(bound float64) *signal {
 // judged is what a metric's signals share.
 type judged struct {
 	Metric
-	signals []*signal
-	means   *means // of Latency only
-	stable  distribution
+	signals  []*signal
+	means    *means  // of Latency only
+	levels   *levels // of Level only
+	restarts rates   // of Restarts only
+	stable   distribution
 	// last blocks of stable, newest last, for the objective; and of the canary, for the guard against failing altogether.
 	lastStable, lastCanary []podCount
 }
 
 func newJudged(m Metric) *judged {
 	j := &judged{Metric: m}
-	if m.Kind == Errors {
-		j.signals = []*signal{newSignal(0)}
-	} else {
+	switch m.Kind {
+	case Latency:
 		j.means = newMeans()
+	case Level:
+		j.levels = newLevels()
+	default:
+		j.signals = []*signal{newSignal(0)}
 	}
 	return j
 }
 
 // reference takes in what stable did before the canary got traffic.
 func (j *judged) reference(c Counts) {
-	if j.Kind == Latency {
+	switch j.Kind {
+	case Level:
+		j.levels.add(nil, c.Stable, j.Metric)
+		return
+	case Restarts:
+		sp := j.signals[0].split(Errors, c, noTime)
+		j.restarts.add(sp.ns, sp.xs)
+		return
+	case Latency:
 		n, above := total(c.Stable, len(c.Bounds))
 		j.stable.add(c.Bounds, n, above)
 		if len(j.signals) == 0 || !slices.Equal(j.bounds(), j.stable.watched()) {
@@ -88,7 +104,7 @@ func (j *judged) learn(s *signal, c Counts) {
 
 // of is what a pod did, as the signal sees it; nothing where the histogram has no such bound any more.
 func (s *signal) of(kind Kind, t Tally, bounds []float64) (n, x float64, ok bool) {
-	if kind == Errors {
+	if kind != Latency {
 		return t.Requests, math.Min(t.Bad, t.Requests), true
 	}
 	i, found := slices.BinarySearch(bounds, s.bound)
@@ -101,6 +117,15 @@ func (s *signal) of(kind Kind, t Tally, bounds []float64) (n, x float64, ok bool
 // add judges a block, and then learns from it. next is the weight of the step that is to be proven safe, from 0 to 1; full
 // says that all of the traffic is the canary's.
 func (j *judged) add(c Counts, start time.Time, cfg Config, next float64, full bool) {
+	switch j.Kind {
+	case Level:
+		warm := slices.DeleteFunc(slices.Clone(c.Canary), func(t Tally) bool { return t.Born.After(start.Add(-cfg.WarmUp)) })
+		j.levels.add(warm, c.Stable, j.Metric)
+		return
+	case Restarts:
+		j.addRestarts(c)
+		return
+	}
 	if j.Kind == Latency && len(j.signals) == 0 {
 		j.reference(c) // there was no traffic to look back on: begin now
 	}
@@ -223,6 +248,9 @@ func (j *judged) allFail() bool {
 
 // harmValue is the average of the signals' evidence. Where there are means, they and the bounds weigh the same.
 func (j *judged) harmValue() float64 {
+	if j.levels != nil {
+		return j.levels.harm.value()
+	}
 	bounds := j.boundsValue()
 	if j.means == nil || !j.means.known() {
 		return bounds
@@ -243,6 +271,9 @@ func (j *judged) boundsValue() float64 {
 
 // safetyValue is the evidence of the signal that is proven least; 1 where there is no signal yet.
 func (j *judged) safetyValue() float64 {
+	if j.levels != nil {
+		return j.levels.safety()
+	}
 	least := math.Inf(1)
 	for _, s := range j.signals {
 		least = math.Min(least, s.safety.value())

@@ -69,12 +69,20 @@ func (s Setting) String() string {
 
 // Measure runs rules over seeds 0 to n-1 of a scenario, on as many goroutines as workers. The answer has a cell for each rule.
 func Measure(rules []Rule, s Scenario, at Setting, seeds, workers int) []Cell {
+	return measure(rules, s, at, Seeds{0, seeds}, workers)
+}
+
+// Seeds from one, which is among them, to one that is not.
+type Seeds struct{ From, To int }
+
+func measure(rules []Rule, s Scenario, at Setting, of Seeds, workers int) []Cell {
+	seeds := of.To - of.From
 	outcomes := make([][]Outcome, seeds)
 	var group sync.WaitGroup
 	for w := range workers {
 		group.Go(func() {
-			for seed := w; seed < seeds; seed += workers {
-				outcomes[seed] = judge(rules, s, at, uint64(seed))
+			for i := w; i < seeds; i += workers {
+				outcomes[i] = judge(rules, s, at, uint64(of.From+i))
 			}
 		})
 	}
@@ -127,7 +135,6 @@ func judge(rules []Rule, s Scenario, at Setting, seed uint64) []Outcome {
 
 // Table is a whole benchmark: cells by rule, setting and scenario.
 type Table struct {
-	Seeds    int
 	Settings []Setting
 	Rules    []Rule
 	Cells    map[string]Cell
@@ -142,7 +149,7 @@ func (t *Table) Cell(rule, scenario string, at Setting) Cell { return t.Cells[ke
 func Rules() []Rule { return append(Peers(), Belay()...) }
 
 // Column measures one setting, and says on progress how far it is. The answer has the cells by rule and scenario.
-func Column(at Setting, seeds, workers int, progress io.Writer) map[string]Cell {
+func Column(at Setting, seeds Seeds, workers int, progress io.Writer) map[string]Cell {
 	all, out := Rules(), map[string]Cell{}
 	hard := slices.DeleteFunc(slices.Clone(all), func(r Rule) bool { return !strings.HasPrefix(r.Name, "Belay, α 0.01") })
 	for i, s := range slices.Concat(Good, Bad, Stress) {
@@ -150,13 +157,28 @@ func Column(at Setting, seeds, workers int, progress io.Writer) map[string]Cell 
 		if i >= len(Good)+len(Bad) {
 			rules = hard
 		}
-		for k, c := range Measure(rules, s, at, seeds, workers) {
+		for k, c := range measure(rules, s, at, seeds, workers) {
 			out[key(rules[k].Name, s.Name, at)] = c
 		}
-		fmt.Fprintf(progress, "%s: %s\n", at, s.Name)
+		fmt.Fprintf(progress, "%s, seeds %d to %d: %s\n", at, seeds.From, seeds.To-1, s.Name)
 	}
 	return out
 }
+
+// Add adds what was measured of other seeds.
+func (t *Table) Add(cells map[string]Cell) {
+	for k, c := range cells {
+		t.Cells[k] = t.Cells[k].plus(c)
+	}
+}
+
+func (c Cell) plus(d Cell) Cell {
+	return Cell{Runs: c.Runs + d.Runs, Halted: c.Halted + d.Halted, Promoted: c.Promoted + d.Promoted, Minutes: slices.Concat(c.Minutes, d.Minutes),
+		Exposure: c.Exposure + d.Exposure, Ungated: c.Ungated + d.Ungated}
+}
+
+// seeds of a setting.
+func (t *Table) seeds(at Setting) int { return t.Cell(ClosedLoop, Good[0].Name, at).Runs }
 
 // sum of several cells.
 func (t *Table) sum(rule string, at Setting, scenarios []Scenario, keep func(Scenario) bool) Cell {
@@ -165,10 +187,7 @@ func (t *Table) sum(rule string, at Setting, scenarios []Scenario, keep func(Sce
 		if keep != nil && !keep(s) {
 			continue
 		}
-		c := t.Cell(rule, s.Name, at)
-		out.Runs, out.Halted, out.Promoted = out.Runs+c.Runs, out.Halted+c.Halted, out.Promoted+c.Promoted
-		out.Minutes = append(out.Minutes, c.Minutes...)
-		out.Exposure, out.Ungated = out.Exposure+c.Exposure, out.Ungated+c.Ungated
+		out = out.plus(t.Cell(rule, s.Name, at))
 	}
 	return out
 }
@@ -187,9 +206,9 @@ func material(s Scenario) bool { return s.Material }
 
 // Markdown of the table.
 func (t *Table) Markdown(w io.Writer) {
-	fmt.Fprintf(w, "%d seeds for each rule, scenario and column. Shares in %%, times in minutes.\n", t.Seeds)
+	fmt.Fprintln(w, "Shares in %, times in minutes. How many seeds there were for each rule and scenario stands with each table.")
 	for _, at := range t.Settings {
-		fmt.Fprintf(w, "\n### %s\n\n", at)
+		fmt.Fprintf(w, "\n### %s (%d seeds)\n\n", at, t.seeds(at))
 		fmt.Fprintln(w, "| rule | good aborted: mean | worst scenario (95 % upper bound) | bad promoted | material promoted (95 % upper bound) | harm | bad halted: median | good promoted: median | good inconclusive |")
 		fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|")
 		for _, r := range t.Rules {

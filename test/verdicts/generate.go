@@ -354,7 +354,22 @@ func (v *Service) durations(p *pod, out *served, requests, d, mode float64) {
 	out.sum = max(0, out.sum+math.Sqrt(variance)*p.r.NormFloat64())
 }
 
-func normalShare(z float64) float64 { return 0.5 * math.Erfc(-z/math.Sqrt2) }
+// normalShare is the distribution function of the normal distribution, between -8 and 8, from a table.
+func normalShare(z float64) float64 {
+	at := (min(max(z, -tableEnd), tableEnd) + tableEnd) * tableSteps
+	i := min(int(at), len(normalTable)-2)
+	return normalTable[i] + (at-float64(i))*(normalTable[i+1]-normalTable[i])
+}
+
+const tableEnd, tableSteps = 8, 512
+
+var normalTable = func() []float64 {
+	out := make([]float64, 2*tableEnd*tableSteps+1)
+	for i := range out {
+		out[i] = 0.5 * math.Erfc(-(float64(i)/tableSteps-tableEnd)/math.Sqrt2)
+	}
+	return out
+}()
 
 func poisson(r *source, mean float64) float64 {
 	if mean < 1e-9 {

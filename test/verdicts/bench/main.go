@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,9 +21,10 @@ const begin, end = "<!-- begin: make bench-verdicts -->", "<!-- end: make bench-
 func main() {
 	seeds := flag.Int("seeds", 1000, "seeds for each rule, scenario and column")
 	page := flag.String("page", "docs/verdicts.md", "page whose table is written anew; - prints it")
-	dir := flag.String("dir", "build/verdicts", "folder that keeps each column that was measured: what is there with as many seeds is not measured again. Remove it when rules or generator change")
+	dir := flag.String("dir", "build/verdicts", "folder that keeps what was measured: what is there is not measured again. Remove it when rules or generator change")
+	only := flag.Bool("write", false, "write the page from what is in the folder, and measure nothing")
 	flag.Parse()
-	if err := run(*seeds, *page, *dir); err != nil {
+	if err := run(*seeds, *page, *dir, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench-verdicts:", err)
 		os.Exit(1)
 	}
@@ -36,32 +36,38 @@ var (
 	printed  = []verdicts.Setting{{RPS: 1}, {RPS: 10}, {RPS: 100}, {RPS: 1000}, {RPS: 100, Native: true}}
 )
 
-func run(seeds int, page, dir string) error {
+// chunk is how many seeds are measured of a column before the next column's turn: a benchmark that is cut off has something of
+// each, and goes on where it was.
+const chunk = 50
+
+func run(seeds int, page, dir string, only bool) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	table := &verdicts.Table{Seeds: seeds, Settings: printed, Rules: verdicts.Rules(), Cells: map[string]verdicts.Cell{}}
-	for _, at := range measured {
-		cells, err := column(at, seeds, dir)
-		if err != nil {
-			return err
+	table := &verdicts.Table{Settings: printed, Rules: verdicts.Rules(), Cells: map[string]verdicts.Cell{}}
+	for from := 0; from < seeds; from += chunk {
+		for _, at := range measured {
+			cells, err := column(at, verdicts.Seeds{From: from, To: min(seeds, from+chunk)}, dir, only)
+			if err != nil {
+				return err
+			}
+			table.Add(cells)
 		}
-		maps.Copy(table.Cells, cells)
 	}
 	return write(table, page)
 }
 
 // column of a setting, from the folder where it is there.
-func column(at verdicts.Setting, seeds int, dir string) (map[string]verdicts.Cell, error) {
+func column(at verdicts.Setting, seeds verdicts.Seeds, dir string, only bool) (map[string]verdicts.Cell, error) {
 	began := time.Now()
-	file := filepath.Join(dir, fmt.Sprintf("%s, %d seeds.json", at, seeds))
+	file := filepath.Join(dir, fmt.Sprintf("%s, %d to %d.json", at, seeds.From, seeds.To-1))
 	raw, err := os.ReadFile(file)
 	if err == nil {
 		var cells map[string]verdicts.Cell
 		return cells, json.Unmarshal(raw, &cells)
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	if !errors.Is(err, fs.ErrNotExist) || only {
+		return nil, ignoreMissing(err)
 	}
 	cells := verdicts.Column(at, seeds, runtime.GOMAXPROCS(0), os.Stderr)
 	fmt.Fprintf(os.Stderr, "%s took %s\n", at, time.Since(began).Round(time.Second))
@@ -69,6 +75,13 @@ func column(at verdicts.Setting, seeds int, dir string) (map[string]verdicts.Cel
 		return nil, err
 	}
 	return cells, os.WriteFile(file, raw, 0o644)
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func write(table *verdicts.Table, page string) error {
