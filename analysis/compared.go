@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -36,6 +37,8 @@ func CompareConfig(metrics []v1alpha1.Metric) (compare.Config, []int, error) {
 			if l.Margin != nil {
 				err = parse("latency.margin.ratio", l.Margin.Ratio, &out.Margin.Ratio)
 			}
+		} else {
+			err = otherConfig(&out, m.Compare)
 		}
 		if err != nil {
 			return compare.Config{}, nil, fmt.Errorf("metric %s: compare.%w", m.Name, err)
@@ -43,6 +46,62 @@ func CompareConfig(metrics []v1alpha1.Metric) (compare.Config, []int, error) {
 		cfg.Metrics, places = append(cfg.Metrics, out), append(places, i)
 	}
 	return cfg, places, nil
+}
+
+func otherConfig(out *compare.Metric, c *v1alpha1.Compare) error {
+	if r := c.Restarts; r != nil {
+		out.Kind = compare.Restarts
+		if r.Margin == nil {
+			return nil
+		}
+		if err := parse("restarts.margin.ratio", r.Margin.Ratio, &out.Margin.Ratio); err != nil {
+			return err
+		}
+		perHour := 0.0
+		err := parse("restarts.margin.perHour", r.Margin.PerHour, &perHour)
+		out.Margin.Absolute = perHour / time.Hour.Seconds()
+		return err
+	}
+	out.Kind = compare.Level
+	if c.Gauge == nil || c.Gauge.Margin == nil {
+		return nil
+	}
+	if err := parse("gauge.margin.ratio", c.Gauge.Margin.Ratio, &out.Margin.Ratio); err != nil {
+		return err
+	}
+	return parse("gauge.margin.absolute", c.Gauge.Margin.Absolute, &out.Margin.Absolute)
+}
+
+// Demand puts what a run asks of its evidence into the engine's configuration.
+func Demand(cfg *compare.Config, e *v1alpha1.Evidence) error {
+	if e == nil {
+		return nil
+	}
+	if err := parse("falseAbortRate", e.FalseAbortRate, &cfg.Alpha); err != nil {
+		return fmt.Errorf("evidence.%w", err)
+	}
+	if err := parse("harmBudget", e.HarmBudget, &cfg.Budget); err != nil {
+		return fmt.Errorf("evidence.%w", err)
+	}
+	return nil
+}
+
+// Divide is what one of several runs of an attempt may take of what the attempt's evidence must be: false aborts of all of them
+// together are no more than the rate (Boole's inequality).
+func Divide(e *v1alpha1.Evidence, runs int) *v1alpha1.Evidence {
+	if runs <= 1 {
+		return e.DeepCopy()
+	}
+	out := v1alpha1.Evidence{FalseAbortRate: "0.01", HarmBudget: "0.005"}
+	if e != nil {
+		out.FalseAbortRate, out.HarmBudget = cmp.Or(e.FalseAbortRate, out.FalseAbortRate), cmp.Or(e.HarmBudget, out.HarmBudget)
+	}
+	rate, err := strconv.ParseFloat(out.FalseAbortRate, 64)
+	if err != nil {
+		return &out // the schema lets none through
+	}
+	out.FalseAbortRate = strconv.FormatFloat(max(rate/float64(runs), 0.0001), 'f', 6, 64)
+	return &out
 }
 
 func errorsConfig(out *compare.Metric, e *v1alpha1.CompareErrors) error {
@@ -99,7 +158,7 @@ func ObserveComparison(status v1alpha1.MetricStatus, metric v1alpha1.Metric, o O
 	if !fresh && len(s.Recent) > 0 && at.Sub(s.Recent[0].At.Time) < summaryEvery {
 		return s
 	}
-	m := v1alpha1.Measurement{At: at, Result: ResultNoData, Value: number(o.Comparison.Likely)}
+	m := v1alpha1.Measurement{At: at, Result: ResultNoData, Value: number(told(o.Comparison))}
 	switch verdict {
 	case v1alpha1.VerdictPass:
 		m.Result = ResultPassed
@@ -112,6 +171,7 @@ func ObserveComparison(status v1alpha1.MetricStatus, metric v1alpha1.Metric, o O
 	}
 	s.Comparison = comparison(o.Comparison)
 	s.Comparison.Step = o.Step.DeepCopy()
+	s.History = remember(s.History, point(s.Comparison, at))
 	s.Recent = append([]v1alpha1.Measurement{m}, s.Recent[:min(len(s.Recent), maxRecent-1)]...)
 	return s
 }
@@ -164,9 +224,15 @@ func errorLimit(metric v1alpha1.Metric) int32 {
 }
 
 func comparison(r *compare.Report) *v1alpha1.Comparison {
-	c := &v1alpha1.Comparison{CanaryRequests: int64(r.CanaryRequests), CanaryBad: int64(r.CanaryBad), StableRequests: int64(r.StableRequests),
-		StableBad: int64(r.StableBad), Dispersion: number(r.Dispersion), Harm: number(r.Harm), Safety: number(r.Safety),
-		Ratio: fmt.Sprintf("%s (%s to %s)", number(r.Likely), number(r.Low), number(r.High))}
+	c := &v1alpha1.Comparison{State: v1alpha1.ComparisonState(r.State), CanaryRequests: int64(r.CanaryRequests), CanaryBad: int64(r.CanaryBad), StableRequests: int64(r.StableRequests),
+		StableBad: int64(r.StableBad), Dispersion: number(r.Dispersion), Harm: number(r.Harm), Safety: number(r.Safety)}
+	if r.Counted {
+		c.Ratio = fmt.Sprintf("%s (%s to %s)", number(r.Likely), number(r.Low), number(r.High))
+	}
+	if m := r.Means; m != nil {
+		c.CanaryMean, c.StableMean = number(m.Canary), number(m.Stable)
+		c.MeanRatio = fmt.Sprintf("%s (%s to %s)", number(m.Likely), number(m.Low), number(m.High))
+	}
 	if r.Bound > 0 {
 		c.Bound = strconv.FormatFloat(r.Bound, 'g', 6, 64)
 	}
@@ -174,6 +240,14 @@ func comparison(r *compare.Report) *v1alpha1.Comparison {
 		c.Wait = v1alpha1.Duration(fmt.Sprintf("%ds", int64(r.Wait.Seconds())))
 	}
 	return c
+}
+
+// told is the ratio that a measurement tells of: that of the means where there are means.
+func told(r *compare.Report) float64 {
+	if r.Means != nil {
+		return r.Means.Likely
+	}
+	return r.Likely
 }
 
 // number with three digits.

@@ -101,6 +101,7 @@ func Judge(run *v1alpha1.AnalysisRun, outcomes map[string]Outcome, now time.Time
 		s.FinishedAt = &second
 		for i := range s.Metrics {
 			s.Metrics[i].NextAt = nil
+			conclude(&s.Metrics[i])
 		}
 	}
 	setConditions(&s, run, outcomes, now)
@@ -132,7 +133,14 @@ func ended(spec v1alpha1.AnalysisRunSpec, s v1alpha1.AnalysisRunStatus) bool {
 	return true
 }
 
-func decides(m v1alpha1.Metric) bool { return m.Mode != v1alpha1.MetricDryRun }
+// conclude says of a comparison that ended without a proof that it is inconclusive.
+func conclude(m *v1alpha1.MetricStatus) {
+	if m.Comparison != nil && m.Comparison.State == v1alpha1.StateWatch {
+		m.Comparison.State = v1alpha1.StateInconclusive
+	}
+}
+
+func decides(m v1alpha1.Metric) bool { return m.Decides() }
 
 // setConditions derives Ready and Stalled from the metrics. Ready is False while any metric's last answer was an error.
 // Stalled is True when a query is at fault, since the metrics of a run cannot be changed.

@@ -29,8 +29,11 @@ func metricMessage(s v1alpha1.MetricStatus, metric v1alpha1.Metric, m v1alpha1.M
 }
 
 func subject(metric v1alpha1.Metric) string {
-	if metric.Mode == v1alpha1.MetricDryRun {
+	switch {
+	case metric.Mode == v1alpha1.MetricDryRun:
 		return "metric " + metric.Name + " (dry run)"
+	case !metric.Decides():
+		return "metric " + metric.Name + " (advice)"
 	}
 	return "metric " + metric.Name
 }

@@ -250,6 +250,9 @@ func intervalOf(metric v1alpha1.Metric) time.Duration {
 }
 
 func modeOf(metric v1alpha1.Metric) v1alpha1.MetricMode {
+	if !metric.Decides() {
+		return v1alpha1.MetricDryRun
+	}
 	if metric.Mode == "" {
 		return v1alpha1.MetricEnforce
 	}

@@ -34,6 +34,9 @@ func texts(m v1alpha1.Metric) []text {
 	if l := c.Latency; l != nil {
 		out = append(out, text{field: "compare.latency.histogram", value: l.Histogram, selector: true})
 	}
+	if g := c.Gauge; g != nil {
+		out = append(out, text{field: "compare.gauge.series", value: g.Series, selector: true})
+	}
 	if a := c.Arms; a != nil && a.Canary != "" {
 		out = append(out, text{field: "compare.arms.canary", value: a.Canary, expression: true}, text{field: "compare.arms.stable", value: a.Stable, expression: true})
 	}

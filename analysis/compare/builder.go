@@ -323,6 +323,13 @@ func (b *Builder) first() (int64, bool) {
 	return least, found
 }
 
+// Begin says that blocks are wanted from the start on though no sample may ever come.
+func (b *Builder) Begin() {
+	if _, found := b.first(); !found && !b.begun {
+		b.closed, b.begun = 0, true
+	}
+}
+
 // Close gives the blocks that ended at or before a time, in order, blocks without samples included; each only once. Give
 // late scrapes time: a sample that comes after its block was closed counts in the next one.
 func (b *Builder) Close(until time.Time) []Block {

@@ -132,12 +132,12 @@ func FuzzBuilder(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16})
 	f.Add([]byte("a counter that goes down, and up, and is not a number"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		metrics := []Metric{{Kind: Errors}, {Kind: Latency}}
+		metrics := []Metric{{Kind: Errors}, {Kind: Latency}, {Kind: Level}}
 		b, e := NewBuilder(metrics, noon, step), New(Config{Metrics: metrics})
 		b.Watch(Pod{Name: "a"}, Pod{Name: "b", Created: noon}, Pod{Name: "c", Canary: true, Created: noon, Born: noon})
 		for at := noon; len(data) >= 12; data = data[12:] {
 			at = at.Add(time.Duration(int8(data[0])) * time.Second)
-			s := Series{Metric: int(data[1] % 3), Part: Part(data[2] % 3), Bound: float64(data[3]) / 10, Pod: string('a' + rune(data[1]%4)), ID: string(data[2:4]), Source: string('j' + rune(data[0]%2))}
+			s := Series{Metric: int(data[1] % 4), Part: Part(data[2] % 5), Bound: float64(data[3]) / 10, Pod: string('a' + rune(data[1]%4)), ID: string(data[2:4]), Source: string('j' + rune(data[0]%2))}
 			if data[3]%4 == 0 {
 				s.Bound = math.Inf(1)
 			}
@@ -146,7 +146,7 @@ func FuzzBuilder(f *testing.F) {
 			for _, block := range b.Close(at.Add(-step)) {
 				for _, c := range block.Metrics {
 					for _, tally := range append(c.Canary, c.Stable...) {
-						for _, x := range append([]float64{tally.Requests, tally.Bad}, tally.Above...) {
+						for _, x := range append([]float64{tally.Requests, tally.Bad, tally.Sum, tally.Level}, tally.Above...) {
 							if math.IsNaN(x) || math.IsInf(x, 0) || x < 0 {
 								t.Fatalf("a count of %v", x)
 							}

@@ -65,7 +65,7 @@ func (e *Engine) StepAt(at time.Time, weight, next float64) {
 		for _, s := range j.signals {
 			s.safety, s.stepRequests = newSafety(), 0
 		}
-		if j.levels != nil {
+		if j.levels != nil && !e.full { // at full weight the last proof stands
 			j.levels.step()
 		}
 	}
@@ -182,13 +182,13 @@ func (e *Engine) Harm() float64 {
 
 // Safety is the evidence of the metric that is proven least.
 func (e *Engine) Safety() float64 {
-	least := math.Inf(1)
+	least, decides := math.Inf(1), false
 	for _, j := range e.metrics {
 		if !j.Advisory {
-			least = math.Min(least, j.safetyValue())
+			least, decides = math.Min(least, j.safetyValue()), true
 		}
 	}
-	if math.IsInf(least, 1) {
+	if !decides {
 		return 1
 	}
 	return least

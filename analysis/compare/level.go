@@ -29,7 +29,6 @@ type levels struct {
 	pods                 map[string]mean2
 	before               map[string]float64
 	blocks               int
-	likely               float64 // of the last observation, canary over stable
 	lastCanary, lastStab float64
 }
 

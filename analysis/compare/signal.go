@@ -119,6 +119,9 @@ func (s *signal) of(kind Kind, t Tally, bounds []float64) (n, x float64, ok bool
 func (j *judged) add(c Counts, start time.Time, cfg Config, next float64, full bool) {
 	switch j.Kind {
 	case Level:
+		if full { // idle pods need less
+			return
+		}
 		warm := slices.DeleteFunc(slices.Clone(c.Canary), func(t Tally) bool { return t.Born.After(start.Add(-cfg.WarmUp)) })
 		j.levels.add(warm, c.Stable, j.Metric)
 		return

@@ -23,6 +23,7 @@ type Reading struct {
 	metric  int
 	latency bool
 	scale   float64 // how many units of latency are a second
+	gauge   bool
 	label   string
 	canary  *regexp.Regexp // nil: values are names of pods
 	queries []analysis.Selector
@@ -68,6 +69,17 @@ func New(spec *v1alpha1.Compare, arms Arms, metric int) (*Reading, error) {
 		either := analysis.Selector{Matchers: slices.Concat([]analysis.Matcher{{Label: "__name__", Op: "=~", Value: regexp.QuoteMeta(s.Name) + "(_bucket|_sum)?"}}, s.Matchers)}
 		q.queries = []analysis.Selector{either.With(arm)}
 		return q, nil
+	}
+	if g := spec.Gauge; g != nil {
+		s, err := selector("gauge.series", g.Series, vars)
+		if err != nil {
+			return nil, err
+		}
+		q.gauge, q.queries = true, []analysis.Selector{s.With(arm)}
+		return q, nil
+	}
+	if spec.Errors == nil {
+		return nil, errors.New("compare.restarts are counted from the pods themselves: there are no series to ask for")
 	}
 	total, err := selector("errors.total", spec.Errors.Total, vars)
 	if err != nil {
@@ -180,6 +192,9 @@ func (q *Reading) series(s prometheus.Samples) (compare.Series, error) {
 	out := compare.Series{Metric: q.metric, Pod: s.Labels[q.label], ID: analysis.Identity(s.Labels), Points: s.Points}
 	if q.canary == nil {
 		out.Source = s.Labels["job"] + "/" + s.Labels["instance"]
+	}
+	if q.gauge {
+		out.Part = compare.Gauge
 	}
 	if !q.latency {
 		return out, nil

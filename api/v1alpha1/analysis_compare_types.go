@@ -4,14 +4,16 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // Compare judges the canary against the stable revision that runs beside it, by a sequential test on raw counters that may be
 // looked at after every scrape. All compare metrics of a run are judged together: over all of them and all looks, a canary
-// that is no worse than the margins is halted with a probability of at most 1 %.
+// that is no worse than the margins is halted with a probability of at most the run's false abort rate, 1 % by default.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.errors) != has(self.latency)",message="exactly one of errors and latency must be set"
+// +kubebuilder:validation:XValidation:rule="(has(self.errors) ? 1 : 0) + (has(self.latency) ? 1 : 0) + (has(self.gauge) ? 1 : 0) + (has(self.restarts) ? 1 : 0) == 1",message="exactly one of errors, latency, gauge and restarts must be set"
 // +kubebuilder:validation:XValidation:rule="!has(self.errors) || has(self.preset) || has(self.errors.total) && has(self.errors.bad)",message="errors needs total and bad, or compare.preset that fills them in"
 // +kubebuilder:validation:XValidation:rule="!has(self.latency) || has(self.preset) || has(self.latency.histogram)",message="latency needs histogram, or compare.preset that fills it in"
 // +kubebuilder:validation:XValidation:rule="!has(self.matchers) || has(self.preset)",message="matchers needs preset: they are added to its selectors"
 // +kubebuilder:validation:XValidation:rule="!has(self.preset) || self.preset != 'nginx-gateway-fabric'",message="preset nginx-gateway-fabric: NGINX Gateway Fabric counts the requests of all backends together, so that the two revisions cannot be told apart: take the application's own metrics, with preset http-server or otel-http"
 // +kubebuilder:validation:XValidation:rule="!has(self.preset) || self.preset != 'envoy-gateway' || !has(self.latency) || has(self.latency.histogram)",message="preset envoy-gateway: Envoy Gateway measures the durations of both revisions in one histogram: take latency from the application, with preset http-server or otel-http"
+// +kubebuilder:validation:XValidation:rule="!has(self.preset) || has(self.errors) || has(self.latency)",message="preset fills in errors or latency: gauge and restarts go without it"
+// +kubebuilder:validation:XValidation:rule="!has(self.restarts) || !has(self.prometheus) && !has(self.arms)",message="restarts are counted from the pods themselves: prometheus and arms do not go with them"
 type Compare struct {
 	// preset fills in what is left out of total, bad, histogram and arms: the series of a well-known source of metrics. An
 	// empty object, such as errors: {}, leaves out all of them.
@@ -29,6 +31,12 @@ type Compare struct {
 	// latency compares distributions of durations.
 	// +optional
 	Latency *CompareLatency `json:"latency,omitempty"`
+	// gauge compares a quantity that each pod has at all times, such as memory in use. It advises unless onWorse is Halt.
+	// +optional
+	Gauge *CompareGauge `json:"gauge,omitempty"`
+	// restarts compares how often containers restart, or run out of memory.
+	// +optional
+	Restarts *CompareRestarts `json:"restarts,omitempty"`
 	// prometheus is the server that has the series. Default: the manager's --prometheus-address.
 	// +optional
 	Prometheus *PrometheusServer `json:"prometheus,omitempty"`
@@ -205,6 +213,9 @@ type RunStep struct {
 
 // Comparison is what is known of a compare metric, all numbers since the run began.
 type Comparison struct {
+	// state says what may be done by this metric alone: Halt, Step, Watch, Hold, or Inconclusive where the run ended before.
+	// +optional
+	State ComparisonState `json:"state,omitempty"`
 	// step that the verdict and safety speak of; unset before the run was told of one.
 	// +optional
 	Step *RunStep `json:"step,omitempty"`
@@ -228,7 +239,7 @@ type Comparison struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Dispersion string `json:"dispersion,omitempty"`
-	// harm is the evidence that the canary is worse than the margin: it is halted when that of all metrics together is 100.
+	// harm is the evidence that the canary is worse than the margin: it is halted when that of all metrics together is 1 over the false abort rate: 100 by default.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Harm string `json:"harm,omitempty"`
@@ -236,6 +247,18 @@ type Comparison struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Safety string `json:"safety,omitempty"`
+	// canaryMean is the canary's mean duration in seconds, its gauge, or its restarts in an hour of a pod.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	CanaryMean string `json:"canaryMean,omitempty"`
+	// stableMean is the same of stable.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	StableMean string `json:"stableMean,omitempty"`
+	// meanRatio is the ratio of the means, canary to stable: the most likely one, and those between which it lies.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	MeanRatio string `json:"meanRatio,omitempty"`
 	// ratio of the shares of bad requests, canary to stable: the most likely one, and those between which it lies.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

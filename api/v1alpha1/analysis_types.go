@@ -80,6 +80,11 @@ type Metric struct {
 	OnProviderError OnProviderError `json:"onProviderError,omitempty"`
 }
 
+// Decides says whether a metric has a say: it is no dry run, and no gauge that only advises.
+func (m *Metric) Decides() bool {
+	return m.Mode != MetricDryRun && (m.Compare == nil || m.Compare.Gauge == nil || m.Compare.Gauge.OnWorse == GaugeHalt)
+}
+
 // MetricMode says whether a metric decides.
 type MetricMode string
 
@@ -225,6 +230,7 @@ type AnalysisRun struct {
 // AnalysisRunSpec is what is measured: the templates' metrics as they were when the run began.
 //
 // +kubebuilder:validation:XValidation:rule="self.metrics == oldSelf.metrics",message="metrics cannot be changed: make a new AnalysisRun instead"
+// +kubebuilder:validation:XValidation:rule="has(self.evidence) == has(oldSelf.evidence) && (!has(self.evidence) || self.evidence == oldSelf.evidence)",message="evidence cannot be changed: make a new AnalysisRun instead"
 type AnalysisRunSpec struct {
 	// args that the metrics' queries use, with their values.
 	// +optional
@@ -239,6 +245,9 @@ type AnalysisRunSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	Metrics []Metric `json:"metrics"`
+	// evidence says how sure compare metrics must be. Default: a false abort rate of 0.01 and a harm budget of 0.005.
+	// +optional
+	Evidence *Evidence `json:"evidence,omitempty"`
 	// arms tell which pods are compared; unset on a run of one's own.
 	// +optional
 	Arms *Arms `json:"arms,omitempty"`
@@ -328,6 +337,13 @@ type AnalysisRunStatus struct {
 	// finishedAt is when the run ended: failed, all metrics that decide passed for good, or stopped.
 	// +optional
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// pods that compare metrics count, also those that are gone: their samples are asked for after a restart of the controller,
+	// too. The first 256.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=256
+	Pods []RunPod `json:"pods,omitempty"`
 	// metrics are in the order of the spec.
 	// +optional
 	// +listType=map
@@ -383,6 +399,12 @@ type MetricStatus struct {
 	// comparison is what is known of a compare metric. It is written when the verdict changes, and at most once a minute.
 	// +optional
 	Comparison *Comparison `json:"comparison,omitempty"`
+	// history is the course of a compare metric: points a minute apart, and further apart the longer the run lasts, besides
+	// those at which its state changed. `kubectl belay explain` draws it.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=60
+	History []ComparisonPoint `json:"history,omitempty"`
 	// recent holds the last measurements, newest first.
 	// +optional
 	// +listType=atomic

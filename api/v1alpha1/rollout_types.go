@@ -113,6 +113,10 @@ type RolloutSpec struct {
 	// approvals decide.
 	// +optional
 	Analysis *AnalysisReference `json:"analysis,omitempty"`
+	// evidence says how sure the compare metrics of analysis must be. Default: a false abort rate of 0.01 for each attempt, and
+	// a harm budget of 0.005.
+	// +optional
+	Evidence *Evidence `json:"evidence,omitempty"`
 	// onFailure says what happens when an attempt fails. Default: roll back, write nothing to Git.
 	// +optional
 	OnFailure OnFailure `json:"onFailure,omitzero"`

@@ -3,12 +3,10 @@ package analysisrun
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -44,6 +42,9 @@ func (c *comparisons) get(run *v1alpha1.AnalysisRun) (*comparison, error) {
 		return known, nil
 	}
 	cfg, places, err := analysis.CompareConfig(run.Spec.Metrics)
+	if err == nil {
+		err = analysis.Demand(&cfg, run.Spec.Evidence)
+	}
 	if err != nil || len(places) == 0 {
 		return nil, err
 	}
@@ -80,13 +81,15 @@ func (c *comparisons) sweep(name types.NamespacedName) {
 
 // addComparisons looks at the compare metrics of a run, where that is due. A run is compared once its status says when it
 // started: after a restart the blocks are the same.
-func (r *Reconciler) addComparisons(ctx context.Context, run *v1alpha1.AnalysisRun, outcomes map[string]analysis.Outcome) error {
+//
+// It gives the pods that the status must remember with what was concluded; nil where nothing was looked at.
+func (r *Reconciler) addComparisons(ctx context.Context, run *v1alpha1.AnalysisRun, outcomes map[string]analysis.Outcome) ([]v1alpha1.RunPod, error) {
 	if over(run) {
 		r.comparisons.forget(run.UID)
-		return nil
+		return nil, nil
 	}
 	if run.Status.StartedAt == nil {
-		return nil
+		return nil, nil
 	}
 	now := r.Clock.Now()
 	c, err := r.comparisons.get(run)
@@ -96,19 +99,23 @@ func (r *Reconciler) addComparisons(ctx context.Context, run *v1alpha1.AnalysisR
 				outcomes[m.Name] = analysis.Outcome{At: now, Err: err, Reason: analysis.ReasonBadQuery}
 			}
 		}
-		return nil
+		return nil, nil
 	}
 	if c == nil {
-		return nil
+		return nil, nil
 	}
 	if due, _ := c.due(now); !due {
-		return nil
+		return nil, nil
 	}
-	compared, err := r.compare(ctx, run, c)
+	pods, err := r.census(ctx, run, c.started, now)
+	if err != nil {
+		return nil, err
+	}
+	compared, err := r.compare(ctx, run, c, pods)
 	for name, o := range compared {
 		outcomes[name] = o
 	}
-	return err
+	return remembered(pods), err
 }
 
 // nextComparison is when the next look at the compare metrics is due; zero when there is none.
@@ -161,9 +168,9 @@ func (c *comparison) due(now time.Time) (bool, time.Time) {
 }
 
 // compare looks at the samples that came since the last look, and gives an outcome for each compare metric.
-func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.AnalysisRun, c *comparison) (map[string]analysis.Outcome, error) {
-	now := r.Clock.Now()
-	vars, pods, err := r.comparedPods(ctx, run, c.started)
+func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.AnalysisRun, c *comparison, known []v1alpha1.RunPod) (map[string]analysis.Outcome, error) {
+	now, pods := r.Clock.Now(), counted(known, c.started)
+	vars, err := r.variables(ctx, run)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +179,10 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.AnalysisRun, c *
 	failed := false
 	for i, place := range c.places {
 		metric := run.Spec.Metrics[place]
+		if metric.Compare.Restarts != nil { // the pods are known
+			c.builder.Begin()
+			continue
+		}
 		o := analysis.Outcome{At: now, Done: now}
 		o.Reason, o.Err = r.read(ctx, run, c, i, vars, pods, now)
 		o.Done = r.Clock.Now()
@@ -183,7 +194,7 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.AnalysisRun, c *
 	if failed { // blocks hold all metrics: they wait for the one that could not be asked
 		return outcomes, nil
 	}
-	c.judge(run, now)
+	c.judge(run, known, now)
 	for i, report := range c.engine.Report() {
 		o := analysis.Outcome{At: c.engine.At(), Done: r.Clock.Now(), Step: c.told, Dwelt: c.engine.Dwelt()}
 		if !c.engine.At().IsZero() {
@@ -197,8 +208,13 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.AnalysisRun, c *
 }
 
 // judge closes the blocks whose samples are there, tells the engine of steps where they begin, and gives it the blocks.
-func (c *comparison) judge(run *v1alpha1.AnalysisRun, now time.Time) {
+func (c *comparison) judge(run *v1alpha1.AnalysisRun, known []v1alpha1.RunPod, now time.Time) {
 	for _, b := range c.builder.Close(now.Add(-scrapeLag)) {
+		for i, place := range c.places {
+			if want := run.Spec.Metrics[place].Compare.Restarts; want != nil {
+				b.Metrics[i] = restarts(known, want.Reason, b, c.started)
+			}
+		}
 		if b.Start.Before(c.started) {
 			c.engine.Reference(b)
 			continue
@@ -226,33 +242,6 @@ func (c *comparison) untold(steps []v1alpha1.RunStep) []v1alpha1.RunStep {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(steps), func(s v1alpha1.RunStep) bool { return !s.Since.After(c.told.Since.Time) })
-}
-
-// comparedPods are the values for selectors, and whose series count.
-func (r *Reconciler) comparedPods(ctx context.Context, run *v1alpha1.AnalysisRun, started time.Time) (analysis.Variables, []compare.Pod, error) {
-	vars, err := r.variables(ctx, run)
-	if err != nil || run.Spec.Arms == nil {
-		return vars, nil, err
-	}
-	var out []compare.Pod
-	for _, revision := range []string{run.Spec.Arms.CanaryRevision, run.Spec.Arms.StableRevision} {
-		if revision == "" {
-			continue
-		}
-		list := &corev1.PodList{}
-		if err := r.Client.List(ctx, list, client.InNamespace(run.Namespace), client.MatchingLabels{v1alpha1.LabelRevision: revision}); err != nil {
-			return vars, nil, fmt.Errorf("listing the pods of revision %s: %w", revision, err)
-		}
-		for i := range list.Items {
-			p := &list.Items[i]
-			born := p.CreationTimestamp.Time
-			if born.Before(started) {
-				born = started
-			}
-			out = append(out, compare.Pod{Name: p.Name, Canary: revision == run.Spec.Arms.CanaryRevision, Created: p.CreationTimestamp.Time, Born: born})
-		}
-	}
-	return vars, out, nil
 }
 
 // read asks for the samples of one compare metric since the last look, and gives them to the builder.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/analysis/compare"
 	"github.com/belay-delivery/belay/analysis/prometheus"
@@ -25,6 +26,10 @@ type service struct {
 	// label of the pod's name.
 	label string
 	asked []string
+	// since is when a pod began to count; two hours ago where it is left out.
+	since map[string]time.Time
+	// levels of a gauge by pod, at a time.
+	levels func(pod string, at time.Time) float64
 }
 
 // Samples implements prometheus.Sampler for the two counters of the test.
@@ -39,10 +44,24 @@ func (s *service) Samples(_ context.Context, selector string, until time.Time, s
 		if !arm.MatchString(pod) {
 			continue
 		}
+		if strings.HasPrefix(selector, "memory_bytes") {
+			one := prometheus.Samples{Labels: map[string]string{"__name__": "memory_bytes", s.label: pod, "job": "app", "instance": pod}}
+			for at := until.Add(-span).Truncate(15 * time.Second).Add(15 * time.Second); !at.After(until); at = at.Add(15 * time.Second) {
+				one.Points = append(one.Points, compare.Point{At: at, Value: s.levels(pod, at)})
+			}
+			out = append(out, one)
+			continue
+		}
 		for code, rate := range map[string]float64{"200": 10 * (1 - share), "500": 10 * share} {
 			one := prometheus.Samples{Labels: map[string]string{"__name__": "requests_total", s.label: pod, "code": code, "job": "app", "instance": pod}}
+			since, young := s.since[pod]
+			if !young {
+				since = t0.Add(-2 * time.Hour)
+			}
 			for at := until.Add(-span).Truncate(15 * time.Second).Add(15 * time.Second); !at.After(until); at = at.Add(15 * time.Second) {
-				one.Points = append(one.Points, compare.Point{At: at, Value: float64(int(rate * at.Sub(t0.Add(-2*time.Hour)).Seconds()))})
+				if at.After(since) {
+					one.Points = append(one.Points, compare.Point{At: at, Value: float64(int(rate * at.Sub(since).Seconds()))})
+				}
 			}
 			out = append(out, one)
 		}
@@ -173,6 +192,9 @@ func TestCompareIsThrottled(t *testing.T) {
 	if n := len(w.writes); n > 11 {
 		t.Errorf("%d writes in ten minutes: %q", n, w.writes)
 	}
+	if n := len(w.run().Status.Metrics[0].History); n < 8 || n > 60 {
+		t.Errorf("%d points of history after eleven minutes", n)
+	}
 	if n := len(s.asked); n < 39 || n > 41 {
 		t.Errorf("%d queries in ten minutes, want one for each block of 15 s: %q", n, s.asked[:min(3, n)])
 	}
@@ -202,6 +224,119 @@ func TestCompareAfterRestart(t *testing.T) {
 	}
 	if plain.Verdict != restarted.Verdict || plain.Metrics[0].Message != restarted.Metrics[0].Message {
 		t.Errorf("%s %s; after restarts %s %s", plain.Verdict, plain.Metrics[0].Message, restarted.Verdict, restarted.Metrics[0].Message)
+	}
+}
+
+// Pods that are gone count also after a restart of the controller: a canary pod that failed was evicted, another one is there.
+func TestCompareCountsPodsThatAreGone(t *testing.T) {
+	verdict := func(restarts bool) v1alpha1.AnalysisRunStatus {
+		w, s := newWorld(t), &service{pods: map[string]float64{"stable-1": 0.01, "stable-2": 0.012, "canary-1": 0.04, "canary-2": 0.01}}
+		w.rollout(s, nil)
+		w.step(t0, 10, 50)
+		w.pass(90 * time.Second)
+		if err := w.Client.Delete(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: w.Namespace, Name: "canary-1"}}, client.GracePeriodSeconds(0)); err != nil {
+			t.Fatal(err)
+		}
+		s.since = map[string]time.Time{"canary-2": w.clock.Now()}
+		w.create(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "canary-2", Labels: map[string]string{v1alpha1.LabelRevision: "b"}},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "app"}}}})
+		w.pass(30 * time.Second)
+		for range 3 {
+			if restarts {
+				w.restart()
+				w.serve(s)
+			}
+			w.pass(30 * time.Second)
+		}
+		return w.run().Status
+	}
+	plain, restarted := verdict(false), verdict(true)
+	if diff := cmp.Diff(plain.Metrics[0].Comparison, restarted.Metrics[0].Comparison); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(plain.Metrics[0].History, restarted.Metrics[0].History); diff != "" {
+		t.Error(diff)
+	}
+	if plain.Verdict != restarted.Verdict || plain.Metrics[0].Message != restarted.Metrics[0].Message {
+		t.Errorf("%s %s; after restarts %s %s", plain.Verdict, plain.Metrics[0].Message, restarted.Verdict, restarted.Metrics[0].Message)
+	}
+	if n := restarted.Metrics[0].Comparison.CanaryBad; n < 30 {
+		t.Errorf("%d bad canary requests: those of the pod that is gone are missing", n)
+	}
+	gone := 0
+	for _, p := range restarted.Pods {
+		if p.GoneAt != nil {
+			gone++
+		}
+	}
+	if len(restarted.Pods) != 4 || gone != 1 {
+		t.Errorf("pods: %+v", restarted.Pods)
+	}
+}
+
+// A canary whose containers run out of memory again and again is halted by what the API server knows of its pods, without any
+// metrics; a restart of the controller forgets none of it.
+func TestCompareRestarts(t *testing.T) {
+	w := newWorld(t)
+	began := time.Now().Add(2 * time.Second).Truncate(time.Second)
+	w.clock.SetTime(began)
+	w.rollout(&service{}, func(c *v1alpha1.Compare) {
+		*c = v1alpha1.Compare{Restarts: &v1alpha1.CompareRestarts{Reason: v1alpha1.RestartOOMKilled}}
+	})
+	w.step(began, 10, 50)
+	for n := int32(1); n <= 8 && w.run().Status.FinishedAt == nil; n++ {
+		w.pass(75 * time.Second)
+		if n == 3 {
+			w.restart()
+		}
+		pod := &corev1.Pod{}
+		if err := w.Client.Get(t.Context(), client.ObjectKey{Namespace: w.Namespace, Name: "canary-1"}, pod); err != nil {
+			t.Fatal(err)
+		}
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "app", Image: "app", ImageID: "x", RestartCount: n, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled", FinishedAt: metav1.NewTime(w.clock.Now())}}}}
+		if err := w.Client.Status().Update(t.Context(), pod); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(30 * time.Second)
+	}
+	run := w.run()
+	if m := run.Status.Metrics[0]; run.Status.Verdict != v1alpha1.VerdictFail || !strings.Contains(m.Message, "containers of canary pods restarted") || m.Comparison.State != v1alpha1.StateHalt {
+		t.Fatalf("a canary that runs out of memory: %s, %+v", run.Status.Verdict, m)
+	}
+	for _, p := range run.Status.Pods {
+		if p.Arm == v1alpha1.ArmCanary && (len(p.Restarts) < 3 || p.Restarts[0].Reason != "OOMKilled") || p.Arm == v1alpha1.ArmStable && len(p.Restarts) > 0 {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// A version that leaks: its memory grows past the margin. A gauge advises, and halts where it is told to.
+func TestCompareGauge(t *testing.T) {
+	for consequence, want := range map[v1alpha1.GaugeConsequence]v1alpha1.RunVerdict{v1alpha1.GaugeAdvise: v1alpha1.VerdictPass, v1alpha1.GaugeHalt: v1alpha1.VerdictFail} {
+		w, began := newWorld(t), time.Now().Add(2*time.Second).Truncate(time.Second)
+		s := &service{pods: map[string]float64{"stable-1": 0, "stable-2": 0, "canary-1": 0}, levels: func(pod string, at time.Time) float64 {
+			if pod != "canary-1" {
+				return 1e8 + float64(at.Unix()%60)*1e4
+			}
+			return 1e8 * (1 + 0.08*max(0, at.Sub(began).Minutes()))
+		}}
+		w.clock.SetTime(began)
+		w.rollout(s, func(c *v1alpha1.Compare) {
+			*c = v1alpha1.Compare{Gauge: &v1alpha1.CompareGauge{Series: "memory_bytes", OnWorse: consequence}}
+		})
+		w.step(began, 10, 50)
+		for minute := 0; minute < 20 && w.run().Status.FinishedAt == nil; minute++ {
+			w.pass(time.Minute)
+		}
+		run := w.run()
+		m := run.Status.Metrics[0]
+		if consequence == v1alpha1.GaugeHalt && (run.Status.Verdict != want || !strings.Contains(m.Message, "times as much")) {
+			t.Errorf("%s: %s, %+v", consequence, run.Status.Verdict, m)
+		}
+		if consequence == v1alpha1.GaugeAdvise && (run.Status.Verdict == v1alpha1.VerdictFail || m.Mode != v1alpha1.MetricDryRun || m.Comparison.CanaryMean == "") {
+			t.Errorf("%s: %s, %+v", consequence, run.Status.Verdict, m)
+		}
 	}
 }
 

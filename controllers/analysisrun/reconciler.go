@@ -105,7 +105,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	outcomes := r.ask(ctx, questions)
-	if err := r.addComparisons(ctx, run, outcomes); err != nil {
+	pods, err := r.addComparisons(ctx, run, outcomes)
+	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if err := r.addJobs(ctx, run, outcomes); err != nil {
@@ -114,7 +115,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := ctx.Err(); err != nil { // we are being stopped: what was cut short says nothing about the provider
 		return ctrl.Result{}, wrap(err, "measuring AnalysisRun")
 	}
-	run, err = r.report(ctx, run, outcomes)
+	run, err = r.report(ctx, run, outcomes, pods)
 	if err != nil {
 		return ctrl.Result{}, wrap(client.IgnoreNotFound(err), "writing the status of AnalysisRun")
 	}
@@ -140,10 +141,13 @@ func (r *Reconciler) nextLook(run *v1alpha1.AnalysisRun) ctrl.Result {
 }
 
 // report judges the outcomes, writes the status if it changed, and gives the run as it is then.
-func (r *Reconciler) report(ctx context.Context, run *v1alpha1.AnalysisRun, outcomes map[string]analysis.Outcome) (*v1alpha1.AnalysisRun, error) {
+func (r *Reconciler) report(ctx context.Context, run *v1alpha1.AnalysisRun, outcomes map[string]analysis.Outcome, pods []v1alpha1.RunPod) (*v1alpha1.AnalysisRun, error) {
 	for race := 0; ; race++ {
 		next := run.DeepCopy()
 		next.Status = analysis.Judge(run, outcomes, r.Clock.Now())
+		if len(pods) > 0 {
+			next.Status.Pods = pods
+		}
 		if equality.Semantic.DeepEqual(run.Status, next.Status) {
 			return run, nil
 		}

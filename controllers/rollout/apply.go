@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
+	"github.com/belay-delivery/belay/analysis"
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/rollout/planner"
 	"github.com/belay-delivery/belay/traffic/gatewayapi"
@@ -419,7 +420,7 @@ func (w *work) startRun(ctx context.Context, a planner.StartRun) error {
 	run := &v1alpha1.AnalysisRun{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ro.Namespace, Name: a.Name,
 			Labels: map[string]string{v1alpha1.LabelRollout: ro.Name, planner.LabelAttempt: strconv.FormatInt(attempt.Number, 10)}},
-		Spec: v1alpha1.AnalysisRunSpec{Metrics: metrics, Args: args, State: v1alpha1.RunRunning,
+		Spec: v1alpha1.AnalysisRunSpec{Metrics: metrics, Args: args, State: v1alpha1.RunRunning, Evidence: analysis.Divide(ro.Spec.Evidence, runsOf(ro)),
 			Arms: &v1alpha1.Arms{Rollout: ro.Name, CanaryRevision: attempt.Revision, StableRevision: w.otherArm(attempt.Revision),
 				CanaryService: canaryService(ro), StableService: ro.Spec.Traffic.StableService}},
 	}
@@ -431,6 +432,17 @@ func (w *work) startRun(ctx context.Context, a planner.StartRun) error {
 		return err
 	}
 	return w.mustOwn(ctx, run)
+}
+
+// runsOf a Rollout's attempt: each of them may halt it.
+func runsOf(ro *v1alpha1.Rollout) int {
+	n := 0
+	for _, ref := range references(ro) {
+		if ref != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // reference is what an AnalysisRun is made from.

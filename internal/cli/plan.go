@@ -165,6 +165,9 @@ func (o *planOptions) planFor(r *v1alpha1.Rollout, templates []v1alpha1.Analysis
 	if !found {
 		p.Warnings = append(p.Warnings, "no compare metric of errors of this Rollout is in these files: the defaults are assumed")
 	}
+	if err := analysis.Demand(&cfg, r.Spec.Evidence); err != nil {
+		p.Warnings = append(p.Warnings, "spec."+err.Error()+": the default is assumed")
+	}
 	total, steps := r.Spec.Traffic.Total(), r.Spec.Steps()
 	sum, known := time.Duration(0), true
 	for i := range steps {

@@ -329,7 +329,7 @@ func (d *draft) evidence(name string, since metav1.Time) string {
 		return cmp.Or(run.Status.Message, fmt.Sprintf("AnalysisRun %s: the provider does not answer", name))
 	}
 	for _, m := range run.Spec.Metrics {
-		if m.Mode == v1alpha1.MetricDryRun {
+		if !m.Decides() {
 			continue
 		}
 		why := ""
