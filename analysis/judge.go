@@ -93,6 +93,9 @@ func Judge(run *v1alpha1.AnalysisRun, outcomes map[string]Outcome, now time.Time
 		ms := statusOf(run.Status, m)
 		if o, measured := outcomes[m.Name]; measured && run.Spec.State != v1alpha1.RunStopped {
 			ms = Observe(ms, m, o)
+			if s.Traffic == nil && o.Traffic != nil {
+				s.Traffic = o.Traffic
+			}
 		}
 		s.Metrics = append(s.Metrics, ms)
 	}

@@ -50,6 +50,8 @@ type Outcome struct {
 	Reason string
 	// Comparison is what the engine says of a compare metric; nil where there is no block yet.
 	Comparison *compare.Report
+	// Traffic of stable before the run; nil where it is not known.
+	Traffic *v1alpha1.ObservedTraffic
 	// Step is the step that the comparison speaks of, nil before there is one; Dwelt says that it has lasted long enough.
 	Step  *v1alpha1.RunStep
 	Dwelt bool

@@ -141,13 +141,14 @@ func TestJobsOfTheManager(t *testing.T) {
 	}
 }
 
-// TestDecisionActor: the API server refuses a Decision in somebody else's name.
-func TestDecisionActor(t *testing.T) {
-	env := testenv.New(t)
+// policies applies config/policy for the namespace of a test.
+func policies(t *testing.T, env *testenv.Env) {
+	t.Helper()
 	for _, o := range build(t, "policy") {
-		o.SetName("t-" + env.Namespace + "-" + o.GetName())
+		name := "t-" + env.Namespace + "-" + o.GetName()
+		o.SetName(name)
 		if o.GetKind() == "ValidatingAdmissionPolicyBinding" {
-			set(t, o, "t-"+env.Namespace+"-decision-actor.belay.dev", "spec", "policyName")
+			set(t, o, name, "spec", "policyName")
 			set(t, o, map[string]any{"kubernetes.io/metadata.name": env.Namespace}, "spec", "matchResources", "namespaceSelector", "matchLabels")
 		}
 		if err := apply(t, env, o); err != nil {
@@ -155,6 +156,12 @@ func TestDecisionActor(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = env.Client.Delete(context.WithoutCancel(t.Context()), o) })
 	}
+}
+
+// TestDecisionActor: the API server refuses a Decision in somebody else's name.
+func TestDecisionActor(t *testing.T) {
+	env := testenv.New(t)
+	policies(t, env)
 	as := rest.CopyConfig(env.Config)
 	as.Impersonate = rest.ImpersonationConfig{UserName: "jane@example.com", Groups: []string{"system:masters"}}
 	jane, err := client.New(as, client.Options{Scheme: env.Scheme})

@@ -344,6 +344,9 @@ type AnalysisRunStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
 	Pods []RunPod `json:"pods,omitempty"`
+	// traffic of the stable revision before the run began; unset where no compare metric of errors saw any.
+	// +optional
+	Traffic *ObservedTraffic `json:"traffic,omitempty"`
 	// metrics are in the order of the spec.
 	// +optional
 	// +listType=map

@@ -6,7 +6,7 @@ import (
 
 // RolloutStatus is what runs and where the current attempt stands.
 type RolloutStatus struct {
-	// conditions are Ready, Progressing, Stalled, TrafficReady, AnalysisHealthy, Reverted.
+	// conditions are Ready, Progressing, Stalled, TrafficReady, AnalysisHealthy, Provable, Reverted.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -65,6 +65,9 @@ type RolloutStatus struct {
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	Decisions []string `json:"decisions,omitempty"`
+	// forecast is how long the steps take to be proven at the traffic that was observed when the last attempt began.
+	// +optional
+	Forecast *Forecast `json:"forecast,omitempty"`
 	// revert is the last intended revert and how far it got.
 	// +optional
 	Revert *RevertStatus `json:"revert,omitempty"`

@@ -50,7 +50,7 @@ func (c *comparisons) get(run *v1alpha1.AnalysisRun) (*comparison, error) {
 	}
 	started := run.Status.StartedAt.Time
 	fresh := &comparison{name: client.ObjectKeyFromObject(run), places: places, engine: compare.New(cfg), started: started,
-		builder: compare.NewBuilder(cfg.Metrics, started, analysis.CompareInterval)}
+		builder: compare.NewBuilder(cfg.Metrics, started, analysis.CompareInterval), before: analysis.NewBefore(cfg)}
 	for range places {
 		fresh.upTo = append(fresh.upTo, started.Add(-reference))
 	}
@@ -150,6 +150,8 @@ type comparison struct {
 	upTo []time.Time
 	// told is the last step that the engine was told of; nil before.
 	told *v1alpha1.RunStep
+	// before is what stable did before the run.
+	before analysis.Before
 	// looked is when it was last looked.
 	looked time.Time
 }
@@ -196,7 +198,7 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.AnalysisRun, c *
 	}
 	c.judge(run, known, now)
 	for i, report := range c.engine.Report() {
-		o := analysis.Outcome{At: c.engine.At(), Done: r.Clock.Now(), Step: c.told, Dwelt: c.engine.Dwelt()}
+		o := analysis.Outcome{At: c.engine.At(), Done: r.Clock.Now(), Step: c.told, Dwelt: c.engine.Dwelt(), Traffic: c.before.Traffic()}
 		if !c.engine.At().IsZero() {
 			o.Comparison = &report
 		} else {
@@ -217,6 +219,7 @@ func (c *comparison) judge(run *v1alpha1.AnalysisRun, known []v1alpha1.RunPod, n
 		}
 		if b.Start.Before(c.started) {
 			c.engine.Reference(b)
+			c.before.Add(b)
 			continue
 		}
 		for _, s := range c.untold(run.Spec.Steps) {

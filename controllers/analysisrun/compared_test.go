@@ -393,3 +393,21 @@ func TestCompareRefusesWhatIsNoSelector(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// TestTrafficBeforeTheRun is written with the first verdict, and stands.
+func TestTrafficBeforeTheRun(t *testing.T) {
+	w, s := newWorld(t), &service{}
+	w.rollout(s, nil)
+	w.step(t0, 10, 50)
+	w.pass(time.Minute)
+	got := w.run().Status.Traffic
+	if got == nil || got.RequestsPerSecond != "20" || got.BadRatio != "0.01" {
+		t.Fatalf("traffic %+v, want 20 requests per second, 0.01 of them bad", got)
+	}
+	w.restart()
+	w.serve(s)
+	w.pass(time.Minute)
+	if again := w.run().Status.Traffic; *again != *got {
+		t.Errorf("traffic %+v after a restart, want %+v", again, got)
+	}
+}

@@ -3,10 +3,13 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +30,9 @@ type planOptions struct {
 	errorRatio float64
 	dispersion float64
 	output     string
+	prometheus string
+	// ratioGiven: --error-ratio was given.
+	ratioGiven bool
 }
 
 // planned is what `plan` prints with -o json.
@@ -44,6 +50,8 @@ type planAssumed struct {
 	RequestsPerSecond float64 `json:"requestsPerSecond"`
 	ErrorRatio        float64 `json:"errorRatio"`
 	Dispersion        float64 `json:"dispersion"`
+	// From says where the traffic was observed; empty where it was given.
+	From string `json:"from,omitempty"`
 }
 
 // planStep has canary requests and times until a proof; empty times mean never.
@@ -61,18 +69,29 @@ type planStep struct {
 func (a *app) planCommand() *cobra.Command {
 	o := &planOptions{}
 	cmd := &cobra.Command{
-		Use:   "plan -f FILE|DIR|- --rps N",
-		Short: "Tell how long each step takes to be proven at a given traffic",
+		Use:   "plan -f FILE|DIR|- [--rps N | --prometheus URL]",
+		Short: "Tell how long each step takes to be proven at a given or observed traffic",
 		Long: `Tell, for each Rollout in files and each of its steps, how many requests the canary needs and how long that takes until compare
-metrics prove that the next weight is safe, and until a revision with 1 or 5 percentage points more errors is halted. No cluster is
-needed: the traffic and stable's share of errors are given. Times are averages of good and bad luck; latency can take longer.`,
-		Example:           "  kubectl belay plan -f deploy/ --rps 100 --error-ratio 0.002",
+metrics prove that the next weight is safe, and until a revision with 1 or 5 percentage points more errors is halted. With
+--rps no cluster is needed. With --prometheus the traffic and stable's share of errors are those of the last 20 minutes, from the
+series of the Rollout's first errors metric. With neither they are those that the manager observed when the Rollout's last attempt
+began. Times are averages of good and bad luck; latency can take longer.`,
+		Example: `  kubectl belay plan -f deploy/ --rps 100 --error-ratio 0.002
+  kubectl belay plan -f deploy/ --prometheus http://localhost:9090
+  kubectl belay plan -f deploy/ -n shop`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(*cobra.Command, []string) error { return a.plan(o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.ratioGiven = cmd.Flags().Changed("error-ratio")
+			if cmd.Flags().Changed("rps") && !(o.rps > 0) || math.IsInf(o.rps, 0) {
+				return errors.New("--rps must be above 0: the requests per second that the workload gets")
+			}
+			return a.plan(cmd.Context(), o)
+		},
 	}
 	cmd.Flags().StringSliceVarP(&o.files, "filename", "f", nil, "File, folder, or - for standard input; may be given several times")
-	cmd.Flags().Float64Var(&o.rps, "rps", 0, "Requests per second to both revisions together")
+	cmd.Flags().Float64Var(&o.rps, "rps", 0, "Requests per second to both revisions together; unset: as observed")
+	cmd.Flags().StringVar(&o.prometheus, "prometheus", "", "Prometheus server that has observed the traffic, e.g. http://localhost:9090")
 	cmd.Flags().Float64Var(&o.errorRatio, "error-ratio", 0.002, "Share of bad requests of the stable revision, above 0 and below 1")
 	cmd.Flags().Float64Var(&o.dispersion, "dispersion", 1.3, "How much more stable's pods differ than independent requests would, 1 or more")
 	outputFlag(cmd, &o.output, "json")
@@ -83,8 +102,8 @@ func (o *planOptions) check() error {
 	switch {
 	case len(o.files) == 0:
 		return errors.New("nothing to plan: give files with -f")
-	case !(o.rps > 0) || math.IsInf(o.rps, 0):
-		return errors.New("--rps must be above 0: the requests per second that the workload gets")
+	case o.rps > 0 && o.prometheus != "":
+		return errors.New("give --rps or --prometheus, not both")
 	case !(o.errorRatio > 0 && o.errorRatio < 1):
 		return fmt.Errorf("--error-ratio is %g: it must be above 0 and below 1, such as 0.002", o.errorRatio)
 	case !(o.dispersion >= 1):
@@ -93,7 +112,7 @@ func (o *planOptions) check() error {
 	return nil
 }
 
-func (a *app) plan(o *planOptions) error {
+func (a *app) plan(ctx context.Context, o *planOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
@@ -109,7 +128,11 @@ func (a *app) plan(o *planOptions) error {
 		return errors.New("no Rollout is in these files")
 	}
 	for i := range rollouts {
-		p := o.planFor(&rollouts[i], templates)
+		seen, err := a.observe(ctx, o, &rollouts[i], templates)
+		if err != nil {
+			return fmt.Errorf("Rollout %s: %w", rollouts[i].Name, err)
+		}
+		p := o.planFor(&rollouts[i], templates, seen)
 		if o.output != "" {
 			err = printObject(a.streams.Out, o.output, p)
 		} else {
@@ -158,9 +181,9 @@ func readForPlan(sources []lint.Source) (rollouts []v1alpha1.Rollout, templates 
 }
 
 // planFor plans one Rollout. The margins are those of its template's errors metric, where one is among the files.
-func (o *planOptions) planFor(r *v1alpha1.Rollout, templates []v1alpha1.AnalysisTemplate) planned {
+func (o *planOptions) planFor(r *v1alpha1.Rollout, templates []v1alpha1.AnalysisTemplate, seen observed) planned {
 	p := planned{APIVersion: view.APIVersion, Kind: "RolloutPlan", Rollout: r.Name,
-		Assumed: planAssumed{RequestsPerSecond: o.rps, ErrorRatio: o.errorRatio, Dispersion: o.dispersion}}
+		Assumed: planAssumed{RequestsPerSecond: seen.rate, ErrorRatio: seen.bad, Dispersion: o.dispersion, From: seen.from}}
 	cfg, found := errorsMetric(r, templates)
 	if !found {
 		p.Warnings = append(p.Warnings, "no compare metric of errors of this Rollout is in these files: the defaults are assumed")
@@ -168,38 +191,28 @@ func (o *planOptions) planFor(r *v1alpha1.Rollout, templates []v1alpha1.Analysis
 	if err := analysis.Demand(&cfg, r.Spec.Evidence); err != nil {
 		p.Warnings = append(p.Warnings, "spec."+err.Error()+": the default is assumed")
 	}
-	total, steps := r.Spec.Traffic.Total(), r.Spec.Steps()
-	sum, known := time.Duration(0), true
+	times := analysis.Forecast(&r.Spec, cfg, analysis.Assumed{RequestsPerSecond: seen.rate, BadRatio: seen.bad, Dispersion: o.dispersion})
+	sum, known, steps := time.Duration(0), true, r.Spec.Steps()
 	for i := range steps {
-		weight, next := int32(0), total
-		if steps[i].Weight != nil {
-			weight = *steps[i].Weight
+		k := slices.IndexFunc(times, func(t analysis.StepTimes) bool { return t.Index == i })
+		if k < 0 {
+			p.Steps = append(p.Steps, planStep{Name: cmp.Or(steps[i].Name, fmt.Sprintf("step-%d", i+1))})
+			continue
 		}
-		if i+1 < len(steps) && steps[i+1].Weight != nil {
-			next = max(weight, *steps[i+1].Weight)
+		t := times[k]
+		s := planStep{Name: t.Name, Weight: t.Weight, NextWeight: t.Next, Excess: t.Excess, Takes: analysis.ShortTime(t.Takes),
+			Halts1: analysis.ShortTime(t.Halts1), Halts5: analysis.ShortTime(t.Halts5)}
+		if !math.IsInf(t.Requests, 0) {
+			s.Requests = int64(math.Ceil(t.Requests))
 		}
-		s := planStep{Name: steps[i].Name, Weight: weight, NextWeight: next}
-		if s.Name == "" {
-			s.Name = fmt.Sprintf("step-%d", i+1)
-		}
-		share := float64(weight) / float64(total)
-		if weight > 0 && next > 0 {
-			s.Excess = math.Min(1, compare.Budget(cfg)/(float64(next)/float64(total)))
-			q := compare.Question{Stable: o.errorRatio, Dispersion: o.dispersion, Weight: share}
-			requests := compare.ToStep(cfg, 0, q, float64(next)/float64(total))
-			takes := o.time(requests, share)
-			s.Requests, s.Takes = int64(math.Ceil(requests)), short(max(takes, compare.Dwell(cfg)))
-			s.Halts1, s.Halts5 = short(o.time(compare.ToHalt(cfg, 0, q, 0.01), share)), short(o.time(compare.ToHalt(cfg, 0, q, 0.05), share))
-			sum += max(takes, compare.Dwell(cfg), steps[i].Hold.Or(0))
-			if limit := steps[i].MaxHold.Or(0); limit > 0 && takes > limit {
-				p.Warnings = append(p.Warnings, fmt.Sprintf("step %s: maxHold %s is over before its proof, which takes about %s: give it more time, or more traffic", s.Name, limit, short(takes)))
-			}
-			known = known && s.Takes != ""
+		sum, known = sum+max(t.Takes, steps[i].Hold.Or(0)), known && s.Takes != ""
+		if why := t.Late(); why != "" {
+			p.Warnings = append(p.Warnings, why)
 		}
 		p.Steps = append(p.Steps, s)
 	}
 	if known {
-		p.Total = short(sum)
+		p.Total = analysis.ShortTime(sum)
 	}
 	return p
 }
@@ -222,28 +235,9 @@ func errorsMetric(r *v1alpha1.Rollout, templates []v1alpha1.AnalysisTemplate) (c
 	return compare.Config{Metrics: []compare.Metric{{Name: "errors"}}}, false
 }
 
-// time that a number of canary requests takes; longer than a year is never.
-func (o *planOptions) time(requests, share float64) time.Duration {
-	seconds := requests / (o.rps * share)
-	if !(seconds < (365 * 24 * time.Hour).Seconds()) {
-		return math.MaxInt64
-	}
-	return time.Duration(seconds * float64(time.Second))
-}
-
-func short(d time.Duration) string {
-	switch {
-	case d == math.MaxInt64:
-		return ""
-	case d < time.Hour:
-		return d.Round(time.Second).String()
-	}
-	return d.Round(time.Minute).String()
-}
-
 func (p *planned) text() string {
 	var out strings.Builder
-	fmt.Fprintf(&out, "Rollout %s at %g requests per second, %.3g %% of stable's bad:\n\n", p.Rollout, p.Assumed.RequestsPerSecond, 100*p.Assumed.ErrorRatio)
+	fmt.Fprintf(&out, "Rollout %s at %g requests per second, %.3g %% of stable's bad%s:\n\n", p.Rollout, p.Assumed.RequestsPerSecond, 100*p.Assumed.ErrorRatio, from(p.Assumed.From))
 	fmt.Fprintf(&out, "%-16s %7s %10s %16s %12s %12s %12s\n", "STEP", "WEIGHT", "RULES OUT", "CANARY REQUESTS", "TAKES", "HALTS +1 PP", "HALTS +5 PP")
 	for _, s := range p.Steps {
 		if s.Excess == 0 {
@@ -259,6 +253,13 @@ func (p *planned) text() string {
 		fmt.Fprintf(&out, "\nwarning: %s\n", w)
 	}
 	return out.String()
+}
+
+func from(source string) string {
+	if source == "" {
+		return ""
+	}
+	return ", " + source
 }
 
 func orNever(s string) string {

@@ -83,6 +83,7 @@ func Make(o Observed) Plan {
 	d.plan.Doubtful = d.plan.Doubtful || d.dynamic() && d.plan.Urgent && d.routesPlanned()
 	d.hold()
 	d.restart()
+	d.forecast()
 	d.report()
 	d.plan.Status = *d.s
 	return d.plan
