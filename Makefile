@@ -75,7 +75,7 @@ generate: ## write deepcopy functions, CRDs and reference pages
 
 .PHONY: bench-verdicts
 SEEDS ?= 1000
-bench-verdicts: ## how verdicts do, against other rules: writes the tables of docs/verdicts.md (1,000 seeds: about 20 minutes)
+bench-verdicts: ## how verdicts do, against other rules: writes the tables of docs/verdicts.md (1,000 seeds: about an hour of one core; build/verdicts keeps what was measured: remove it when rules change)
 	go run ./test/verdicts/bench -seeds $(SEEDS)
 
 .PHONY: lint

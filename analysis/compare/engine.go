@@ -35,7 +35,7 @@ type Engine struct {
 	full      bool
 	stepFrom  time.Time
 	restarted time.Time
-	at        time.Time
+	from, at  time.Time // of the last block
 	blocks    int
 	halted    string // what halted it
 }
@@ -112,7 +112,7 @@ func (e *Engine) Add(b Block) {
 		j.add(b.Metrics[i], b.Start, e.cfg, e.next, e.full)
 	}
 	e.blocks++
-	e.at = b.End
+	e.from, e.at = b.Start, b.End
 	if e.halted == "" {
 		e.halted = e.proveHarm()
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -212,45 +213,109 @@ func TestPlanning(t *testing.T) {
 	}
 }
 
-// BenchmarkBlock is the cost of a block: 20 stable pods, two canary pods, errors and a latency metric of 11 buckets, an hour
-// after the beginning. The goal is 2 ms and 64 KiB of state.
-func BenchmarkBlock(b *testing.B) {
+// busy makes blocks of 20 stable pods and two canary pods: errors, and a latency metric of 11 buckets with its sum.
+type busy struct{ blocks []Block }
+
+func newBusy() *busy {
 	bounds := []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
 	r := rand.New(rand.NewPCG(1, 1))
-	block := func(i int) Block {
-		out := Block{Start: noon.Add(time.Duration(i) * step), End: noon.Add(time.Duration(i+1) * step), Metrics: make([]Counts, 2)}
-		out.Metrics[1].Bounds = bounds
+	out := &busy{}
+	for range 64 {
+		b := Block{Metrics: make([]Counts, 2)}
+		b.Metrics[1].Bounds = bounds
 		for p := range 22 {
 			above := make([]float64, len(bounds))
 			for k := range above {
 				above[k] = math.Floor(1000 * math.Pow(0.5, float64(k)))
 			}
-			e, l := Tally{Pod: fmt.Sprint(p), Requests: 1000, Bad: float64(r.IntN(9))}, Tally{Pod: fmt.Sprint(p), Requests: 1000, Above: above}
+			e, l := Tally{Pod: fmt.Sprint(p), Requests: 1000, Bad: float64(r.IntN(9))}, Tally{Pod: fmt.Sprint(p), Requests: 1000, Above: above, Sum: 50 + r.Float64(), Summed: true}
 			if p < 20 {
-				out.Metrics[0].Stable, out.Metrics[1].Stable = append(out.Metrics[0].Stable, e), append(out.Metrics[1].Stable, l)
+				b.Metrics[0].Stable, b.Metrics[1].Stable = append(b.Metrics[0].Stable, e), append(b.Metrics[1].Stable, l)
 			} else {
-				out.Metrics[0].Canary, out.Metrics[1].Canary = append(out.Metrics[0].Canary, e), append(out.Metrics[1].Canary, l)
+				b.Metrics[0].Canary, b.Metrics[1].Canary = append(b.Metrics[0].Canary, e), append(b.Metrics[1].Canary, l)
 			}
 		}
-		return out
+		out.blocks = append(out.blocks, b)
 	}
+	return out
+}
+
+func (s *busy) at(i int) Block {
+	b := s.blocks[i%64]
+	b.Start, b.End = noon.Add(time.Duration(i)*step), noon.Add(time.Duration(i+1)*step)
+	return b
+}
+
+// hour is an engine an hour after the beginning.
+func (s *busy) hour() *Engine {
 	e := New(Config{Metrics: []Metric{{Name: "errors"}, {Name: "latency", Kind: Latency}}})
-	blocks := make([]Block, 64)
-	for i := range blocks {
-		blocks[i] = block(i)
-		e.Reference(blocks[i])
+	for i := range 64 {
+		e.Reference(s.at(i))
 	}
-	i := 0
-	for ; i < 240; i++ {
-		blk := blocks[i%64]
-		blk.Start, blk.End = noon.Add(time.Duration(i)*step), noon.Add(time.Duration(i+1)*step)
-		e.Add(blk)
+	for i := range 240 {
+		e.Add(s.at(i))
 	}
-	for b.Loop() {
-		blk := blocks[i%64]
-		blk.Start, blk.End = noon.Add(time.Duration(i)*step), noon.Add(time.Duration(i+1)*step)
-		e.Add(blk)
+	return e
+}
+
+// BenchmarkBlock is the cost of a block of 20 stable pods, an hour after the beginning. The goal is 2 ms.
+func BenchmarkBlock(b *testing.B) {
+	s := newBusy()
+	e := s.hour()
+	b.ReportAllocs()
+	for i := 240; b.Loop(); i++ {
+		e.Add(s.at(i))
 		e.State()
-		i++
+	}
+}
+
+// BenchmarkBuilderBlock is the cost of making such a block of raw samples: 20 stable pods and two canary pods, 286 series.
+func BenchmarkBuilderBlock(b *testing.B) {
+	builder := NewBuilder([]Metric{{Kind: Errors}, {Kind: Latency}}, noon, step)
+	var series []Series
+	for p := range 22 {
+		name := fmt.Sprintf("pod-%02d", p)
+		builder.Watch(Pod{Name: name, Canary: p >= 20})
+		add := func(metric int, part Part, bound float64, id string) {
+			series = append(series, Series{Metric: metric, Part: part, Bound: bound, Pod: name, ID: name + id, Source: "job", Points: make([]Point, 1)})
+		}
+		add(0, Total, 0, "/total")
+		for k := range 11 {
+			add(1, Bucket, math.Pow(2, float64(k))/100, fmt.Sprintf("/le-%02d", k))
+		}
+		add(1, Bucket, math.Inf(1), "/le-inf")
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		for k := range series {
+			series[k].Points[0] = Point{At: noon.Add(time.Duration(i)*step + time.Second), Value: float64(1000 * i)}
+		}
+		builder.Add(series)
+		builder.Close(noon.Add(time.Duration(i+1) * step))
+	}
+}
+
+// An engine keeps at most 64 KiB of state for a rollout with 20 stable pods. (What the builder keeps of each series, its last
+// sample and its name, comes beside it.)
+func TestState(t *testing.T) {
+	const engines, most = 64, 64 << 10
+	s, kept := newBusy(), make([]*Engine, 0, engines)
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for range engines {
+		kept = append(kept, s.hour())
+	}
+	each := (float64(heap()) - float64(before)) / engines
+	runtime.KeepAlive(kept)
+	runtime.KeepAlive(s)
+	t.Logf("%.1f KiB for each rollout", each/1024)
+	if each > most {
+		t.Errorf("%.0f bytes for each rollout, at most %d are wanted", each, most)
 	}
 }

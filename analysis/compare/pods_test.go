@@ -95,6 +95,27 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
+// While it is watched, the sentence says how long the proof takes, and it takes about that long.
+func TestRestartsSayHowLong(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 31))
+	e := New(Config{Metrics: []Metric{{Name: "restarts", Kind: Restarts}}})
+	for i := -80; i < 0; i++ {
+		e.Reference(restarting(r, i, 0, 0))
+	}
+	e.StepAt(at(0), 0.1, 0.5)
+	e.Add(restarting(r, 0, 0, 0))
+	e.Add(restarting(r, 1, 0, 0))
+	first := e.Report()[0]
+	i := 2
+	for ; i < 100 && e.State() != Step; i++ {
+		e.Add(restarting(r, i, 0, 0))
+	}
+	took := time.Duration(i-2) * step
+	if first.Wait <= 0 || took > 2*first.Wait || took < first.Wait/2 || !strings.Contains(first.Text, "more while nothing changes") {
+		t.Errorf("it took %s, and was to take %s: %s", took, first.Wait, first.Text)
+	}
+}
+
 // levelled makes a block of levels: nine stable pods around 100, and a canary pod at a level.
 func levelled(r *rand.Rand, offsets []float64, i int, canary float64) Block {
 	b := Block{Start: at(i), End: at(i + 1), Metrics: make([]Counts, 1)}

@@ -71,7 +71,11 @@ func (e *Engine) report(i int, j *judged) Report {
 	case r.Safety >= 1/e.cfg.Beta:
 		r.State = Step
 	}
-	if r.State == Watch && worst != nil {
+	switch {
+	case r.State != Watch:
+	case j.Kind == Level || j.Kind == Restarts:
+		r.Wait = e.waitForPods(j)
+	case worst != nil:
 		r.Wait = e.wait(i, j)
 	}
 	r.Text = j.Name + ": " + e.sentence(j, &r, share)
@@ -105,6 +109,24 @@ func (e *Engine) wait(i int, j *judged) time.Duration {
 		}
 	}
 	return longest.Round(time.Second)
+}
+
+// waitForPods is what is left of the proof of safety while canary pods live and nothing speaks against them: of restarts, the
+// seconds of their lives that rule a crash loop out; of levels, the next observation.
+func (e *Engine) waitForPods(j *judged) time.Duration {
+	took := e.at.Sub(e.stepFrom)
+	if j.Kind == Level {
+		if len(j.levels.pods) == 0 && j.levels.harm.observed == 0 {
+			return 0 // there is nothing to wait for
+		}
+		return time.Duration(levelSpan-j.levels.blocks) * e.at.Sub(e.from)
+	}
+	s := j.signals[0]
+	if s.stepRequests == 0 || took <= 0 {
+		return 0
+	}
+	left := (math.Log(1/e.cfg.Beta) - math.Log(s.safety.value())) / crashLoop
+	return time.Duration(math.Max(0, left) / s.stepRequests * float64(took)).Round(time.Second)
 }
 
 // sentence for the person on call.
@@ -164,7 +186,11 @@ func (e *Engine) sentenceOfPods(j *judged, r *Report) string {
 		}
 		return fmt.Sprintf("%s; %s as much is ruled out", what, times(j.Exclude, math.Inf(1)))
 	}
-	return what + "; neither harm nor safety is proven"
+	text := what + "; neither harm nor safety is proven"
+	if r.Wait > 0 {
+		text += fmt.Sprintf(", about %s more while nothing changes", r.Wait)
+	}
+	return text
 }
 
 func plural(n float64, one string) string {

@@ -53,14 +53,14 @@ func (c *chart) line(value float64, with rune) {
 	}
 }
 
+// points draws a value that stays as it is until the next one.
 func (c *chart) points(marks []mark, with rune) {
 	for i, m := range marks {
-		to := c.column(m.at)
-		from := to
-		if i > 0 {
-			from = c.column(marks[i-1].at) + 1
+		to := len(c.cells[0])
+		if i+1 < len(marks) {
+			to = c.column(marks[i+1].at)
 		}
-		for x := min(from, to); x <= to; x++ {
+		for x := c.column(m.at); x < to; x++ {
 			c.cells[c.row(m.value)][x] = with
 		}
 	}
@@ -84,7 +84,7 @@ func (c *chart) text() string {
 		if y%2 == 0 {
 			label = short(c.low * math.Pow(c.high/c.low, float64(top-y)/float64(top)))
 		}
-		fmt.Fprintf(&out, "  %6s %s\n", label, strings.TrimRight(string(row), " "))
+		out.WriteString(strings.TrimRight(fmt.Sprintf("  %6s %s", label, string(row)), " ") + "\n")
 	}
 	left, right := c.from.UTC().Format("15:04"), c.to.UTC().Format("15:04")
 	gap := max(1, len(c.cells[0])-len(left)-len(right))

@@ -118,7 +118,7 @@ func (e *explanation) charts() string {
 	}
 	out := ""
 	if len(band) > 0 {
-		c := newChart(e.width, 9, 1.0/8, 8, e.History)
+		c := newChart(e.width, 9, lowest(band), highest(band), e.History)
 		c.line(1, '-')
 		c.bands(band)
 		out += "\n  ratio, canary to stable: o most likely, | where it lies, - as good as stable\n" + c.text()
@@ -129,6 +129,28 @@ func (e *explanation) charts() string {
 	c.points(safety, 's')
 	c.points(harm, 'H')
 	return out + fmt.Sprintf("\n  evidence: H harm (= halts at %s), s safety (- steps at 20)\n", short(1/e.alpha())) + c.text()
+}
+
+// highest value of the ratio's scale: a power of 2 from 2 to 64 that holds the intervals.
+func highest(band []mark) float64 {
+	top := 2.0
+	for _, m := range band {
+		for top < 64 && (top < m.value || top < m.high && !math.IsInf(m.high, 1)) {
+			top *= 2
+		}
+	}
+	return top
+}
+
+// lowest value of the ratio's scale: a power of 2 from 1/64 to 1/2.
+func lowest(band []mark) float64 {
+	bottom := 0.5
+	for _, m := range band {
+		for bottom > 1.0/64 && (bottom > m.value || bottom > m.low && m.low > 0) {
+			bottom /= 2
+		}
+	}
+	return bottom
 }
 
 func toneOfVerdict(v v1alpha1.RunVerdict) Tone {
