@@ -136,12 +136,34 @@ func (a *agent) nodeStatus() corev1.NodeStatus {
 	return status
 }
 
+// stayReady says again that the node is ready where the control plane, for want of a Lease in time, has written that it is not: on
+// a machine that stood still for a while nothing would ever be scheduled again.
+func (a *agent) stayReady(ctx context.Context) error {
+	node, err := a.client.CoreV1().Nodes().Get(ctx, a.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading the node: %w", err)
+	}
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
+			return nil
+		}
+	}
+	a.Log.Warn("the node was taken for lost, and is ready again")
+	return a.register(ctx)
+}
+
 // renewLease tells the control plane that the node lives, until ctx ends.
 func (a *agent) renewLease(ctx context.Context) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
-		if err := a.renewOnce(ctx); err != nil && ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, 3*renewEvery) // a connection that was cut without a word must not end all of it
+		err := a.renewOnce(once)
+		if err == nil {
+			err = a.stayReady(once)
+		}
+		cancel()
+		if err != nil && ctx.Err() == nil {
 			a.Log.Error("renewing the lease", "error", err)
 		}
 		select {
