@@ -230,6 +230,13 @@ func (s *story) bad(ctx context.Context) (err error) {
 		return fmt.Errorf("version 3 was not rolled back: %s", stage.Describe(state.Rollout))
 	}
 	s.say("version 3 has been taken back")
+	run := fmt.Sprintf("%s-3", name)
+	out, _, err := s.bed.Plugin(ctx, "explain", run, "-n", namespace)
+	if err != nil {
+		return err
+	}
+	s.say("kubectl belay explain %s -n %s", run, namespace)
+	s.quote(out)
 	return nil
 }
 
