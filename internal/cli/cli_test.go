@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	crd "github.com/belay-delivery/belay/config/crd"
 	"github.com/belay-delivery/belay/internal/cli/view"
 	"github.com/belay-delivery/belay/internal/testenv"
 )
@@ -247,7 +250,11 @@ func TestRefusedDecision(t *testing.T) {
 
 func TestVersionAndCompletion(t *testing.T) {
 	h := newHarness(t)
-	h.want(h.run("version"), ExitOK, "kubectl-belay", "installed, 6 kinds")
+	files, err := fs.Glob(crd.Files, "*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.want(h.run("version"), ExitOK, "kubectl-belay", fmt.Sprintf("installed, %d kinds", len(files)))
 	h.want(h.run("completion", "bash"), ExitOK, "__complete")
 	h.want(h.run("completion", "kubectl"), ExitOK, "exec kubectl belay __complete")
 	h.want(h.run("completion", "perl"), ExitError, "invalid argument")
