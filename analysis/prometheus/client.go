@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
 )
 
 const (
@@ -46,6 +47,8 @@ type Client struct {
 	timeout time.Duration
 	creds   Credentials
 	close   func()
+	shared  *sharing
+	skew    *skew
 }
 
 var (
@@ -74,11 +77,13 @@ func newWith(cfg Config, transport http.RoundTripper) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := api.NewClient(api.Config{Address: u.String(), RoundTripper: &guard{next: transport, creds: cfg.Credentials}})
+	skew := &skew{now: time.Now}
+	c, err := api.NewClient(api.Config{Address: u.String(), RoundTripper: &guard{next: transport, creds: cfg.Credentials, skew: skew}})
 	if err != nil {
 		return nil, &AddressError{Reason: "it does not parse"}
 	}
-	return &Client{api: promv1.NewAPI(c), host: u.Host, timeout: timeoutOf(cfg), creds: cfg.Credentials, close: func() {}}, nil
+	return &Client{api: promv1.NewAPI(c), host: u.Host, timeout: timeoutOf(cfg), creds: cfg.Credentials, close: func() {},
+		shared: &sharing{now: time.Now}, skew: skew}, nil
 }
 
 func timeoutOf(cfg Config) time.Duration {
@@ -125,21 +130,58 @@ func (c *Client) Close() { c.close() }
 // Query asks an instant query for a time, and waits for its answer no longer than the timeout. It is ErrNoData if no
 // series matches.
 func (c *Client) Query(ctx context.Context, query string, at time.Time) (float64, error) {
-	limited, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	value, warnings, _, err := c.api.Query(limited, query, at, promv1.WithTimeout(c.timeout))
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return 0, fmt.Errorf("asking Prometheus at %s: %w", c.host, ctx.Err())
-	case err != nil && limited.Err() != nil:
-		return 0, fmt.Errorf("asking Prometheus at %s: no answer within %s: %w", c.host, c.timeout, context.DeadlineExceeded)
-	case err != nil:
-		return 0, c.explain(err)
-	case len(warnings) > 0:
-		return 0, fmt.Errorf("asking Prometheus at %s: the answer is not complete: %s", c.host, clip(c.creds.redact(warnings[0])))
+	got, err := c.shared.do(ctx, key("value", query, at, 0), func(ctx context.Context) (any, int, error) {
+		value, _, err := c.evaluate(ctx, query, at)
+		if err != nil {
+			return nil, 0, err
+		}
+		n, err := number(value)
+		return n, 1, err
+	})
+	if err != nil {
+		return 0, c.ended(ctx, err)
 	}
-	return number(value)
+	return got.(float64), nil
 }
+
+// evaluate asks for a query's value at a time of our clock, and gives by how much the server's clock is ahead.
+func (c *Client) evaluate(ctx context.Context, query string, at time.Time) (model.Value, time.Duration, error) {
+	for try := 0; ; try++ {
+		ahead := c.skew.ahead()
+		if ahead.Abs() > maxSkew {
+			return nil, 0, fmt.Errorf("the clock of Prometheus at %s is %s: set the clocks right", c.host, lag(ahead))
+		}
+		limited, cancel := context.WithTimeout(ctx, c.timeout)
+		value, warnings, _, err := c.api.Query(limited, query, at.Add(ahead), promv1.WithTimeout(c.timeout), promv1.WithLimit(maxSeries))
+		late := limited.Err() != nil
+		cancel()
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, 0, fmt.Errorf("asking Prometheus at %s: %w", c.host, ctx.Err())
+		case err != nil && late:
+			return nil, 0, fmt.Errorf("asking Prometheus at %s: no answer within %s: %w", c.host, c.timeout, context.DeadlineExceeded)
+		case err != nil:
+			return nil, 0, c.explain(err)
+		case len(warnings) > 0:
+			return nil, 0, fmt.Errorf("asking Prometheus at %s: the answer is not complete: %s", c.host, clip(c.creds.redact(warnings[0])))
+		case try == 0 && c.skew.ahead() != ahead: // its answer shows that it has another time
+			continue
+		}
+		return value, ahead, nil
+	}
+}
+
+// ended says of a caller that gave up why it has no answer.
+func (c *Client) ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("asking Prometheus at %s: %w", c.host, ctx.Err())
+	}
+	return err
+}
+
+// Ahead is by how much the server's clock is ahead of ours, in whole seconds; 0 while the difference is below what can be
+// measured, or nothing was asked yet. Times of questions and answers allow for it.
+func (c *Client) Ahead() time.Duration { return c.skew.ahead() }
 
 // explain makes an error for people of what the API client says.
 func (c *Client) explain(err error) error {
@@ -165,6 +207,7 @@ func (c *Client) explain(err error) error {
 type guard struct {
 	next  http.RoundTripper
 	creds Credentials
+	skew  *skew
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -172,10 +215,12 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set("User-Agent", "belay")
 	g.creds.authorize(req)
+	sent := g.skew.now()
 	resp, err := g.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
+	g.skew.learn(resp.Header, sent)
 	if resp.StatusCode/100 == 3 {
 		_ = resp.Body.Close()
 		return nil, fmt.Errorf("it answers with a redirect (%d), which is not followed: give the address that it leads to", resp.StatusCode)

@@ -5,7 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +27,15 @@ const (
 type Credentials struct {
 	bearerToken, username, password string
 	ca, certificate, privateKey     string
+	// headers are lines of a name, a colon and a value: a Config is the key of a map, and a slice cannot be part of one.
+	headers string
+	// hidden are the values of headers that are secret, one a line.
+	hidden string
+}
+
+// Header is sent with every query. Its value is given, or the key of a Secret's data that holds it.
+type Header struct {
+	Name, Value, SecretKey string
 }
 
 // CredentialsError says what is wrong with credentials, without repeating them.
@@ -35,17 +47,53 @@ type CredentialsError struct {
 func (e *CredentialsError) Error() string { return e.Reason }
 
 // CredentialsFromSecret takes credentials from the data of a Secret: bearerToken, or username and password; ca.crt; and
-// tls.crt with tls.key. Keys that it does not know are left alone. The error is a *CredentialsError.
-func CredentialsFromSecret(data map[string][]byte) (Credentials, error) {
+// tls.crt with tls.key; and the values of headers. Keys that it does not know are left alone. With headers, the Secret may hold
+// nothing else, or there may be none. The error is a *CredentialsError.
+func CredentialsFromSecret(data map[string][]byte, headers ...Header) (Credentials, error) {
 	text := func(key string) string { return string(bytes.TrimRight(data[key], "\r\n")) }
 	c := Credentials{
 		bearerToken: text(KeyBearerToken), username: text(KeyUsername), password: text(KeyPassword),
 		ca: text(KeyCA), certificate: text(KeyCertificate), privateKey: text(KeyPrivateKey),
 	}
+	if err := c.addHeaders(text, headers); err != nil {
+		return Credentials{}, err
+	}
 	if err := c.validate(); err != nil {
 		return Credentials{}, err
 	}
 	return c, nil
+}
+
+// reserved are headers that Belay or HTTP itself sets.
+var reserved = []string{"Authorization", "Proxy-Authorization", "Host", "User-Agent", "Cookie", "Connection", "Content-Length", "Content-Type",
+	"Content-Encoding", "Accept-Encoding", "Transfer-Encoding", "Te", "Trailer", "Upgrade"}
+
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_|~-]{1,128}$")
+
+func (c *Credentials) addHeaders(text func(string) string, headers []Header) error {
+	seen := map[string]bool{}
+	for _, h := range headers {
+		name, value := http.CanonicalHeaderKey(h.Name), h.Value
+		if h.SecretKey != "" {
+			if value = text(h.SecretKey); value == "" {
+				return &CredentialsError{Reason: fmt.Sprintf("it holds no %s, which header %s needs", clip(h.SecretKey), clip(h.Name))}
+			}
+			c.hidden += value + "\n"
+		}
+		switch {
+		case !headerName.MatchString(h.Name):
+			return &CredentialsError{Reason: fmt.Sprintf("%q is no name of a header", clip(h.Name))}
+		case slices.Contains(reserved, name):
+			return &CredentialsError{Reason: fmt.Sprintf("header %s cannot be set: credentials belong into secretRef, and the rest is HTTP's own", name)}
+		case seen[name]:
+			return &CredentialsError{Reason: fmt.Sprintf("header %s is given twice", name)}
+		case value == "" || hasControl(value):
+			return &CredentialsError{Reason: fmt.Sprintf("the value of header %s must be one line of text", name)}
+		}
+		seen[name] = true
+		c.headers += name + ":" + value + "\n"
+	}
+	return nil
 }
 
 func (c Credentials) validate() error {
@@ -92,6 +140,10 @@ func (c Credentials) tlsConfig() (*tls.Config, error) {
 }
 
 func (c Credentials) authorize(req *http.Request) {
+	for line := range strings.Lines(c.headers) {
+		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+		req.Header.Set(name, value)
+	}
 	switch {
 	case c.bearerToken != "":
 		req.Header.Set("Authorization", "Bearer "+c.bearerToken)
@@ -103,7 +155,7 @@ func (c Credentials) authorize(req *http.Request) {
 // redact takes credentials out of a text that a server had a hand in.
 func (c Credentials) redact(s string) string {
 	basic := base64.StdEncoding.EncodeToString([]byte(c.username + ":" + c.password))
-	for _, secret := range []string{c.bearerToken, basic, c.password} {
+	for _, secret := range append(strings.Split(c.hidden, "\n"), c.bearerToken, basic, c.password) {
 		if secret != "" && secret != "Og==" {
 			s = strings.ReplaceAll(s, secret, "[redacted]")
 		}

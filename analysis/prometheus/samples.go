@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
 	"github.com/belay-delivery/belay/analysis/compare"
@@ -47,35 +46,50 @@ func limitOf(ctx context.Context) int64 {
 	return maxAnswer
 }
 
-// Samples implements Sampler.
+// Samples implements Sampler. What it gives is shared with others that ask the same, and must not be changed.
 func (c *Client) Samples(ctx context.Context, selector string, until time.Time, span time.Duration) ([]Samples, error) {
-	limited, cancel := context.WithTimeout(context.WithValue(ctx, limitKey{}, int64(maxSamples)), c.timeout)
-	defer cancel()
-	query := fmt.Sprintf("%s[%dms]", selector, span.Milliseconds())
-	value, warnings, _, err := c.api.Query(limited, query, until, promv1.WithTimeout(c.timeout))
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, fmt.Errorf("asking Prometheus at %s: %w", c.host, ctx.Err())
-	case err != nil && limited.Err() != nil:
-		return nil, fmt.Errorf("asking Prometheus at %s: no answer within %s: %w", c.host, c.timeout, context.DeadlineExceeded)
-	case err != nil:
-		return nil, c.explain(err)
-	case len(warnings) > 0:
-		return nil, fmt.Errorf("asking Prometheus at %s: the answer is not complete: %s", c.host, clip(c.creds.redact(warnings[0])))
+	got, err := c.shared.do(ctx, key("samples", selector, until, span), func(ctx context.Context) (any, int, error) {
+		query := fmt.Sprintf("%s[%dms]", selector, span.Milliseconds())
+		value, ahead, err := c.evaluate(context.WithValue(ctx, limitKey{}, int64(maxSamples)), query, until)
+		if err != nil {
+			return nil, 0, err
+		}
+		if value == nil {
+			return nil, 0, &ResultError{Type: "result without a type"}
+		}
+		matrix, ok := value.(model.Matrix)
+		if !ok {
+			return nil, 0, &ResultError{Type: value.Type().String()}
+		}
+		samples, err := flatten(matrix, ahead)
+		if err != nil {
+			return nil, 0, fmt.Errorf("asking Prometheus at %s: %w", c.host, err)
+		}
+		points := 0
+		for _, s := range samples {
+			points += len(s.Points)
+		}
+		return samples, points, nil
+	})
+	if err != nil {
+		return nil, c.ended(ctx, err)
 	}
-	matrix, ok := value.(model.Matrix)
-	if !ok {
-		return nil, &ResultError{Type: fmt.Sprintf("%v", value.Type())}
-	}
-	return flatten(matrix)
+	return got.([]Samples), nil
 }
 
-func flatten(matrix model.Matrix) ([]Samples, error) {
+// flatten makes samples in our time of an answer of a server whose clock is ahead.
+func flatten(matrix model.Matrix, ahead time.Duration) ([]Samples, error) {
 	var out []Samples
+	seen := map[model.Fingerprint][]model.Metric{}
 	for _, stream := range matrix {
 		if stream == nil {
 			continue
 		}
+		print := stream.Metric.Fingerprint()
+		if slices.ContainsFunc(seen[print], stream.Metric.Equal) {
+			return nil, fmt.Errorf("the answer has the series %s twice", clip(stream.Metric.String()))
+		}
+		seen[print] = append(seen[print], stream.Metric)
 		labels := make(map[string]string, len(stream.Metric))
 		for k, v := range stream.Metric {
 			labels[string(k)] = string(v)
@@ -83,13 +97,25 @@ func flatten(matrix model.Matrix) ([]Samples, error) {
 		if len(stream.Values) > 0 {
 			s := Samples{Labels: labels}
 			for _, p := range stream.Values {
-				s.Points = append(s.Points, compare.Point{At: p.Timestamp.Time(), Value: float64(p.Value)})
+				s.Points = append(s.Points, compare.Point{At: p.Timestamp.Time().Add(-ahead), Value: float64(p.Value)})
 			}
 			out = append(out, s)
 		}
-		out = append(out, unfold(labels, stream.Histograms)...)
+		if slices.ContainsFunc(stream.Histograms, func(h model.SampleHistogramPair) bool { return h.Histogram == nil }) {
+			return nil, fmt.Errorf("the answer has a sample of %s without a value", clip(stream.Metric.String()))
+		}
+		histograms := slices.Clone(stream.Histograms)
+		for i := range histograms {
+			histograms[i].Timestamp = histograms[i].Timestamp.Add(-ahead)
+		}
+		out = append(out, unfold(labels, histograms)...)
 		if len(out) > maxSeries {
 			return nil, fmt.Errorf("the answer has more than %d series: select fewer", maxSeries)
+		}
+	}
+	for _, s := range out {
+		if !slices.IsSortedFunc(s.Points, func(a, b compare.Point) int { return a.At.Compare(b.At) }) {
+			return nil, fmt.Errorf("the answer has samples of %s that are not in order", clip(s.Labels["__name__"]))
 		}
 	}
 	return out, nil

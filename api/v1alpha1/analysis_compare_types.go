@@ -156,6 +156,8 @@ type LatencyMargin struct {
 // PrometheusServer says whom to ask.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || has(self.address)",message="secretRef needs address: credentials are never sent to the default server"
+// +kubebuilder:validation:XValidation:rule="!has(self.headers) || has(self.address)",message="headers needs address: nothing but the query is sent to the default server"
+// +kubebuilder:validation:XValidation:rule="!has(self.headers) || has(self.secretRef) || !self.headers.exists(h, has(h.secretKey))",message="a header with secretKey needs secretRef, the Secret that has the key"
 type PrometheusServer struct {
 	// address of the server, e.g. https://prometheus.monitoring:9090. Default: the manager's --prometheus-address.
 	// +optional
@@ -166,11 +168,41 @@ type PrometheusServer struct {
 	// password; ca.crt; tls.crt and tls.key. It needs address to be set.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// headers are sent with every query, e.g. X-Scope-OrgID. They need address to be set.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Headers []PrometheusHeader `json:"headers,omitempty"`
 	// timeout of one query, at most 60s. Default 10s.
 	// +optional
 	// +kubebuilder:default="10s"
 	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('60s') && duration(self) > duration('0s')",message="timeout must be above 0s and at most 60s"
 	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// PrometheusHeader is a header of HTTP that is sent with every query.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.value) != has(self.secretKey)",message="exactly one of value and secretKey must be set"
+// +kubebuilder:validation:XValidation:rule="!(self.name.lowerAscii() in ['authorization', 'proxy-authorization', 'host', 'user-agent', 'cookie', 'connection', 'content-length', 'content-type', 'content-encoding', 'accept-encoding', 'transfer-encoding', 'te', 'trailer', 'upgrade'])",message="this header cannot be set: credentials belong into secretRef, and the rest is HTTP's own"
+type PrometheusHeader struct {
+	// name of the header; it may occur once, whatever its case.
+	// +required
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9!#$%&'*+.^_|~-]+$`
+	Name string `json:"name"`
+	// value of the header, one line.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^[ -~]+$`
+	Value string `json:"value,omitempty"`
+	// secretKey is the key in the data of secretRef's Secret that holds the value.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	SecretKey string `json:"secretKey,omitempty"`
 }
 
 // CompareArms tell series of the canary from those of stable by a label.

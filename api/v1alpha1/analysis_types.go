@@ -172,6 +172,8 @@ type Threshold struct {
 // PrometheusQuery is an instant query that gives one number.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || has(self.address)",message="secretRef needs address: credentials are never sent to the default server"
+// +kubebuilder:validation:XValidation:rule="!has(self.headers) || has(self.address)",message="headers needs address: nothing but the query is sent to the default server"
+// +kubebuilder:validation:XValidation:rule="!has(self.headers) || has(self.secretRef) || !self.headers.exists(h, has(h.secretKey))",message="a header with secretKey needs secretRef, the Secret that has the key"
 type PrometheusQuery struct {
 	// query in PromQL; it must give a scalar or exactly one series. It may use {{args.name}}, {{namespace}},
 	// {{canary.pods}} and {{stable.pods}} (regular expressions that match the pods' names), {{canary.addresses}} and
@@ -190,6 +192,12 @@ type PrometheusQuery struct {
 	// password; ca.crt; tls.crt and tls.key. It needs address to be set.
 	// +optional
 	SecretRef *LocalReference `json:"secretRef,omitempty"`
+	// headers are sent with every query, e.g. X-Scope-OrgID. They need address to be set.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=8
+	Headers []PrometheusHeader `json:"headers,omitempty"`
 	// timeout of one query, at most 60s. Default 10s.
 	// +optional
 	// +kubebuilder:default="10s"

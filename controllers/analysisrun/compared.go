@@ -288,11 +288,11 @@ func (r *Reconciler) read(ctx context.Context, run *v1alpha1.AnalysisRun, c *com
 // sampler gives the means to ask a compare metric's server.
 func (r *Reconciler) sampler(ctx context.Context, namespace string, server *v1alpha1.PrometheusServer) (prometheus.Sampler, string, error) {
 	m := v1alpha1.Metric{Threshold: v1alpha1.Threshold{Prometheus: v1alpha1.PrometheusQuery{Query: "x"}}}
-	secrets := map[string]credentials{}
+	secrets := map[string]secretData{}
 	if server != nil {
-		m.Threshold.Prometheus.Address, m.Threshold.Prometheus.SecretRef, m.Threshold.Prometheus.Timeout = server.Address, server.SecretRef, server.Timeout
+		m.Threshold.Prometheus = v1alpha1.PrometheusQuery{Query: "x", Address: server.Address, SecretRef: server.SecretRef, Headers: server.Headers, Timeout: server.Timeout}
 		if ref := server.SecretRef; ref != nil {
-			secrets[ref.Name] = r.readSecret(ctx, namespace, ref.Name)
+			secrets[ref.Name] = r.readData(ctx, namespace, ref.Name)
 		}
 	}
 	q := r.pose(m, analysis.Variables{}, secrets)

@@ -53,7 +53,7 @@ func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.AnalysisRun, metr
 	if err != nil {
 		return nil, err
 	}
-	secrets := map[string]credentials{}
+	secrets := map[string]secretData{}
 	questions := make([]question, 0, len(metrics))
 	for _, m := range metrics {
 		if m.Job != nil {
@@ -65,7 +65,7 @@ func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.AnalysisRun, metr
 		}
 		if ref := m.Threshold.Prometheus.SecretRef; ref != nil {
 			if _, known := secrets[ref.Name]; !known {
-				secrets[ref.Name] = r.readSecret(ctx, run.Namespace, ref.Name)
+				secrets[ref.Name] = r.readData(ctx, run.Namespace, ref.Name)
 			}
 		}
 		questions = append(questions, r.pose(m, vars, secrets))
@@ -74,7 +74,7 @@ func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.AnalysisRun, metr
 }
 
 // pose makes the question of one metric.
-func (r *Reconciler) pose(m v1alpha1.Metric, vars analysis.Variables, secrets map[string]credentials) question {
+func (r *Reconciler) pose(m v1alpha1.Metric, vars analysis.Variables, secrets map[string]secretData) question {
 	spec := m.Threshold.Prometheus
 	q := question{metric: m.Name, config: prometheus.Config{
 		Address: spec.Address, Timeout: spec.Timeout.Or(10 * time.Second),
@@ -86,16 +86,14 @@ func (r *Reconciler) pose(m v1alpha1.Metric, vars analysis.Variables, secrets ma
 		return q.failed(analysis.ReasonBadAddress,
 			errors.New("it has no address, and the manager was started without --prometheus-address"))
 	}
-	if spec.SecretRef != nil {
-		if spec.Address == "" {
-			return q.failed(analysis.ReasonBadAddress, errors.New("secretRef needs address: credentials are never sent to the default server"))
-		}
-		s := secrets[spec.SecretRef.Name]
-		if s.err != nil {
-			return q.failed(s.reason, s.err)
-		}
-		q.config.Credentials = s.value
+	if (spec.SecretRef != nil || len(spec.Headers) > 0) && spec.Address == "" {
+		return q.failed(analysis.ReasonBadAddress, errors.New("secretRef and headers need address: credentials are never sent to the default server"))
 	}
+	creds := credentialsOf(spec, secrets)
+	if creds.err != nil {
+		return q.failed(creds.reason, creds.err)
+	}
+	q.config.Credentials = creds.value
 	query, err := analysis.Expand(spec.Query, vars)
 	if err != nil {
 		return q.failed(analysis.ReasonBadQuery, fmt.Errorf("expanding the query: %w", err))
@@ -108,20 +106,57 @@ func (r *Reconciler) pose(m v1alpha1.Metric, vars analysis.Variables, secrets ma
 	return q
 }
 
-func (r *Reconciler) readSecret(ctx context.Context, namespace, name string) credentials {
+// secretData is what a Secret holds, or why it could not be read.
+type secretData struct {
+	data   map[string][]byte
+	err    error
+	reason string
+}
+
+func (r *Reconciler) readData(ctx context.Context, namespace, name string) secretData {
 	secret := &corev1.Secret{}
 	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
 	switch {
 	case apierrors.IsNotFound(err):
-		return credentials{reason: analysis.ReasonSecretNotFound, err: fmt.Errorf("Secret %q does not exist", name)}
+		return secretData{reason: analysis.ReasonSecretNotFound, err: fmt.Errorf("Secret %q does not exist", name)}
 	case err != nil:
-		return credentials{reason: analysis.ReasonSecretUnreadable, err: fmt.Errorf("reading Secret %q: %w", name, err)}
+		return secretData{reason: analysis.ReasonSecretUnreadable, err: fmt.Errorf("reading Secret %q: %w", name, err)}
 	}
-	value, err := prometheus.CredentialsFromSecret(secret.Data)
-	if err != nil {
+	return secretData{data: secret.Data}
+}
+
+func (r *Reconciler) readSecret(ctx context.Context, namespace, name string) credentials {
+	return use(name, r.readData(ctx, namespace, name), nil)
+}
+
+// use makes credentials of a Secret and headers.
+func use(name string, s secretData, headers []prometheus.Header) credentials {
+	if s.err != nil {
+		return credentials{reason: s.reason, err: s.err}
+	}
+	value, err := prometheus.CredentialsFromSecret(s.data, headers...)
+	switch {
+	case err != nil && name == "":
+		return credentials{reason: analysis.ReasonBadSecret, err: fmt.Errorf("headers: %w", err)}
+	case err != nil:
 		return credentials{reason: analysis.ReasonBadSecret, err: fmt.Errorf("Secret %q cannot be used: %w", name, err)}
 	}
 	return credentials{value: value}
+}
+
+// credentialsOf are what a query is sent with; none where it asks for none.
+func credentialsOf(spec v1alpha1.PrometheusQuery, secrets map[string]secretData) credentials {
+	headers := make([]prometheus.Header, 0, len(spec.Headers))
+	for _, h := range spec.Headers {
+		headers = append(headers, prometheus.Header{Name: h.Name, Value: h.Value, SecretKey: h.SecretKey})
+	}
+	switch {
+	case spec.SecretRef != nil:
+		return use(spec.SecretRef.Name, secrets[spec.SecretRef.Name], headers)
+	case len(headers) > 0:
+		return use("", secretData{}, headers)
+	}
+	return credentials{}
 }
 
 // variables are the values that the run's queries may use.

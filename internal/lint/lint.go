@@ -13,6 +13,16 @@ import (
 
 // Run checks all objects of the sources, alone and against each other.
 func Run(ctx context.Context, schemas *Schemas, sources []Source) (Report, error) {
+	docs, findings, report, err := read(ctx, schemas, sources)
+	if err != nil {
+		return report, err
+	}
+	report.finish(append(findings, checkTogether(docs)...))
+	return report, nil
+}
+
+// read parses the sources and checks each object alone.
+func read(ctx context.Context, schemas *Schemas, sources []Source) ([]*document, []Finding, Report, error) {
 	report := Report{APIVersion: "cli.belay.dev/v1alpha1", Kind: "LintReport", Files: len(sources)}
 	var docs []*document
 	var findings []Finding
@@ -27,12 +37,11 @@ func Run(ctx context.Context, schemas *Schemas, sources []Source) (Report, error
 		report.Checked++
 		problems, err := schemas.check(ctx, doc)
 		if err != nil {
-			return Report{}, err
+			return nil, nil, Report{}, err
 		}
 		findings = append(findings, problems...)
 	}
-	report.finish(append(findings, checkTogether(docs)...))
-	return report, nil
+	return docs, findings, report, nil
 }
 
 // check validates one of Belay's objects against its schema.
