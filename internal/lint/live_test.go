@@ -112,6 +112,10 @@ spec:
 
 func TestLive(t *testing.T) {
 	none := &fakeServer{}
+	s, err := LoadSchemas(crd.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
 	pods := func(f func(*fakeServer)) *fakeServer { s := &fakeServer{}; f(s); return s }
 	for name, tc := range map[string]struct {
 		server *fakeServer
@@ -171,10 +175,6 @@ func TestLive(t *testing.T) {
 		"pods of an attempt":   {none, `threshold: {min: "1", prometheus: {query: 'up{pod=~"{{canary.pods}}"}'}}`, []string{"warning: for Rollout shop: the query speaks of pods or revisions"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := LoadSchemas(crd.Files)
-			if err != nil {
-				t.Fatal(err)
-			}
 			report, err := RunLive(t.Context(), s, []Source{{Name: "f.yaml", Content: fmt.Appendf(nil, liveFiles, tc.metric)}}, tc.server, noon)
 			if err != nil {
 				t.Fatal(err)
