@@ -161,7 +161,7 @@ func TestClusterAnalysisTemplate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).started()
 	shared := &v1alpha1.ClusterAnalysisTemplate{ObjectMeta: metav1.ObjectMeta{Name: "shared-" + w.ns}, Spec: w.template().Spec}
-	shared.Spec.Metrics[0].Name = "shared"
+	shared.Spec.Metrics[0].Threshold.Prometheus.Query = "shared"
 	w.edit(func(ro *v1alpha1.Rollout) {
 		ro.Spec.Analysis.Templates = []v1alpha1.TemplateReference{{Kind: v1alpha1.KindClusterAnalysisTemplate, Name: shared.Name}}
 	})
@@ -172,7 +172,7 @@ func TestClusterAnalysisTemplate(t *testing.T) {
 	w.until("promoted", func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempts == 2 && ro.Status.Attempt == nil })
 	var runs v1alpha1.AnalysisRunList
 	w.must(w.user.List(t.Context(), &runs, client.InNamespace(w.ns)))
-	if len(runs.Items) == 0 || runs.Items[len(runs.Items)-1].Spec.Metrics[0].Name != "shared" {
+	if len(runs.Items) == 0 || runs.Items[len(runs.Items)-1].Spec.Metrics[0].Threshold.Prometheus.Query != "shared" {
 		t.Errorf("runs: %+v", runs.Items)
 	}
 }
