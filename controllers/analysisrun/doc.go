@@ -14,4 +14,6 @@
 //     as long as there are fewer of them than workers.
 //   - A run that ended is neither written nor looked at again.
 //   - Credentials go to the address that stands beside their secretRef, never to the default address.
+//   - A Job is made at most once for each measurement: its name follows from the run and from how many measurements were
+//     taken, and is found again by whoever asks next. One that runs when the run ends is removed.
 package analysisrun

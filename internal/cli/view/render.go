@@ -69,6 +69,7 @@ func (r *renderer) header() string {
 		row("Match", matchLine(a.Match), Plain)
 		row("Mirror", mirrorLine(a.Mirror), Plain)
 		row("Bypass", a.Bypass, Warn)
+		row("Forecast", forecastLine(r.Conditions), Warn)
 		row("Authors", a.Authors, Plain)
 		row("Paused", actorLine(a.Pause), Warn)
 		row("Full", actorLine(a.Full), Plain)
