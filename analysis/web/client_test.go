@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -153,6 +155,37 @@ func TestTLS(t *testing.T) {
 	}
 	if _, err := local.Do(t.Context(), Request{Method: "GET", URL: s.URL}); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("without: %v", err)
+	}
+}
+
+// TestClientCertificate: a server that asks for one is shown that of the Secret.
+func TestClientCertificate(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprint(w, len(r.TLS.PeerCertificates))
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	key, err := x509.MarshalPKCS8PrivateKey(s.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	data := map[string][]byte{"ca.crt": certificate}
+	ask := func() (string, error) {
+		creds, err := prometheus.CredentialsFromSecret(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := local.Do(t.Context(), Request{Method: "GET", URL: s.URL, Credentials: creds})
+		return string(a.Body), err
+	}
+	if _, err := ask(); err == nil {
+		t.Error("without a certificate there is an answer")
+	}
+	data["tls.crt"], data["tls.key"] = certificate, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	if got, err := ask(); err != nil || got != "1" {
+		t.Errorf("with one: %q, %v", got, err)
 	}
 }
 
