@@ -44,6 +44,7 @@ type options struct {
 	gitDir                       string
 	gitMiB                       int64
 	routePolicies                string
+	webhookAddress               string
 	rollouts                     int
 	qps                          float64
 }
@@ -57,6 +58,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.prometheusAddress, "prometheus-address", "", "server of metrics that name none, e.g. http://prometheus.monitoring:9090; it is asked without credentials")
 	fs.BoolVar(&o.allowFileRepositories, "allow-file-repositories", false, "let Repositories read file:// URLs, that is, the manager's own disk")
 	fs.BoolVar(&o.allowLocalWebChecks, "allow-local-web-checks", false, "let web metrics ask loopback and link-local addresses and metadata services of clouds, which the manager may reach and others not")
+	fs.StringVar(&o.webhookAddress, "webhook-bind-address", "0", "where Git servers may tell of pushes, e.g. :9292; 0 turns it off")
 	fs.StringVar(&o.gitDir, "git-dir", filepath.Join(os.TempDir(), "belay-git"), "folder for local copies of repositories, which may be lost at any time; of one manager only")
 	fs.Int64Var(&o.gitMiB, "git-size", 1024, "how many MiB local copies of repositories may take: those used longest ago are dropped")
 	fs.StringVar(&o.routePolicies, "route-policies", "", "comma-separated kinds of policies, each RESOURCE.GROUP, that may be attached to single rules of routes; a step with match or mirror that would go around one is refused. Needs the right to list them: see config/policies")

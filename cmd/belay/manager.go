@@ -146,6 +146,12 @@ func addControllers(mgr ctrl.Manager, o options) error {
 			return err
 		}
 	}
+	if o.webhookAddress != "0" && o.webhookAddress != "" {
+		receiver := &repository.Receiver{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Address: o.webhookAddress}
+		if err := mgr.Add(receiver); err != nil {
+			return fmt.Errorf("adding the receiver of webhooks: %w", err)
+		}
+	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return fmt.Errorf("adding the health check: %w", err)
 	}

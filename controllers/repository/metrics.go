@@ -13,7 +13,12 @@ var fetchDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 	Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 }, []string{"operation", "result"})
 
-func init() { metrics.Registry.MustRegister(fetchDuration) }
+var hookRequests = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "belay_webhook_requests_total",
+	Help: "Requests of Git servers that tell of a push, by result (accepted, refused, limited, malformed).",
+}, []string{"result"})
+
+func init() { metrics.Registry.MustRegister(fetchDuration, hookRequests) }
 
 func observe(operation string, started time.Time, err error) {
 	result := "ok"

@@ -30,6 +30,9 @@ const (
 	ReasonFileNotAllowed       = "FileNotAllowed"
 	ReasonInvalid              = "Invalid"
 	ReasonTooLarge             = "TooLarge"
+	ReasonSignersInvalid       = "SignersInvalid"
+	ReasonSignatureRefused     = "SignatureRefused"
+	ReasonHistoryIncomplete    = "HistoryIncomplete"
 
 	// ReasonNewCommit is the reason of the Event that tells of a ref that has moved on, ReasonDowngrade of a range of versions
 	// whose highest is lower than before, ReasonTagMoved of a tag that is of another commit than before.
@@ -50,7 +53,9 @@ type Observed struct {
 	// Head is what the ref points to; without a commit when Problem says why it is not known.
 	Head    git.Resolved
 	Problem *Problem
-	Now     time.Time
+	// Verified says whose signature the head carries; nil where none is asked for.
+	Verified *v1alpha1.VerifiedCommit
+	Now      time.Time
 }
 
 // Plan is what follows from an Observed.
@@ -77,7 +82,7 @@ func MakePlan(o Observed) Plan {
 	if o.Head.Commit != p.Status.Commit {
 		p.moved(o)
 	}
-	p.Status.Resolved = nil
+	p.Status.Resolved, p.Status.Verified = nil, o.Verified
 	if o.Head.Name != "" {
 		p.Status.Resolved = &v1alpha1.ResolvedRef{Name: o.Head.Name, Version: o.Head.Version}
 	}
@@ -118,7 +123,9 @@ func whereabouts(o Observed) string {
 func (p *Plan) fail(o Observed) {
 	message := sentence(o.Problem.Error())
 	before := v1alpha1.FindCondition(o.Repository.Status.Conditions, v1alpha1.ConditionReady)
-	if before == nil || before.Reason != o.Problem.Reason {
+	// Another commit that is refused is news, though the reason is the same.
+	news := o.Problem.Reason == ReasonSignatureRefused && before != nil && before.Message != message
+	if before == nil || before.Reason != o.Problem.Reason || news {
 		p.tell(corev1.EventTypeWarning, o.Problem.Reason, message)
 	}
 	p.condition(o, v1alpha1.ConditionReady, metav1.ConditionFalse, o.Problem.Reason, message)

@@ -3,7 +3,6 @@ package repository
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -89,8 +88,8 @@ func (r *Reconciler) gather(ctx context.Context, repo *v1alpha1.Repository) Obse
 	asked := repo.Annotations[v1alpha1.AnnotationReconcile] != repo.Status.Reconciled || repo.Generation != repo.Status.ObservedGeneration
 	head, err := r.Source.Head(ctx, repo, asked)
 	o := Observed{Repository: repo, Head: head, Now: r.now()}
-	if err == nil && (repo.Spec.Verify != nil && repo.Spec.Verify.Mode != v1alpha1.VerifyOff || repo.Spec.Webhook != nil) {
-		err = problem(ReasonInvalid, errors.New("spec.verify and spec.webhook do not work in this version"))
+	if err == nil {
+		o.Verified, err = r.verify(ctx, repo, head.Commit)
 	}
 	if err != nil {
 		o.Problem = Explain(err)

@@ -85,6 +85,32 @@ func (r *Repo) commit(sha string) (*object.Commit, error) {
 	return stored, nil
 }
 
+// maxCommit is the largest commit object that is read.
+const maxCommit = 4 << 20
+
+// Raw returns a commit's object as Git stores it, without the header "commit <size>\0"; one that was not fetched is
+// fs.ErrNotExist.
+func (r *Repo) Raw(sha string) ([]byte, error) {
+	if !plumbing.IsHash(sha) {
+		return nil, fmt.Errorf("reading commit %q: not a full object name", sha)
+	}
+	stored, err := r.storage.EncodedObject(plumbing.CommitObject, plumbing.NewHash(sha))
+	switch {
+	case errors.Is(err, plumbing.ErrObjectNotFound):
+		return nil, fmt.Errorf("reading commit %s: %w", sha, fs.ErrNotExist)
+	case err != nil:
+		return nil, fmt.Errorf("reading commit %s: %w", sha, err)
+	case stored.Size() > maxCommit:
+		return nil, fmt.Errorf("reading commit %s: %d bytes: %w", sha, stored.Size(), ErrTooLarge)
+	}
+	reader, err := stored.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("reading commit %s: %w", sha, err)
+	}
+	defer func() { _ = reader.Close() }()
+	return io.ReadAll(reader)
+}
+
 // Cut says that the parents of a commit were left out of the fetch.
 func (r *Repo) Cut(sha string) bool { return r.shallow[plumbing.NewHash(sha)] }
 

@@ -2,7 +2,6 @@ package history
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -157,9 +156,6 @@ func (x *Index) trim(keep string) {
 	}
 }
 
-// errTooMany says that a commit changes more files than are kept.
-var errTooMany = errors.New("too many changed files")
-
 // changes compares a commit with its first parent, and looks up the files that differ in the others.
 func changes(source Source, c Commit) (map[string][]string, error) {
 	now, err := source.Tree(c.SHA)
@@ -172,94 +168,17 @@ func changes(source Source, c Commit) (map[string][]string, error) {
 			return nil, err
 		}
 	}
-	d := diff{changed: map[string][]string{}}
-	if err := d.folders(trees[0], now, ""); err != nil {
+	different, err := tree.Diff(trees[0], now, maxChanged)
+	if err != nil {
 		return nil, err
 	}
-	for name := range d.changed {
+	changed := make(map[string][]string, len(different))
+	for name, old := range different {
+		changed[name] = []string{old}
 		for _, other := range trees[1:] {
 			blob, _ := other.BlobID(name)
-			d.changed[name] = append(d.changed[name], blob)
+			changed[name] = append(changed[name], blob)
 		}
 	}
-	return d.changed, nil
-}
-
-// diff collects the files that differ between two trees, with the old content's name.
-type diff struct{ changed map[string][]string }
-
-func (d *diff) folders(old, now tree.Tree, dir string) error {
-	before, err := entriesOf(old, dir)
-	if err != nil {
-		return err
-	}
-	after, err := entriesOf(now, dir)
-	if err != nil {
-		return err
-	}
-	for name, b := range before {
-		if err := d.entry(old, now, pair{join(dir, name), b, after[name]}); err != nil {
-			return err
-		}
-	}
-	for name, a := range after {
-		if _, both := before[name]; !both {
-			if err := d.entry(old, now, pair{join(dir, name), tree.Entry{}, a}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// pair is one name in both trees; a zero Entry is none.
-type pair struct {
-	name       string
-	old, fresh tree.Entry
-}
-
-func (d *diff) entry(old, now tree.Tree, p pair) error {
-	// A folder of a tree that is not stored has no name, and is looked into.
-	if p.old.Blob == p.fresh.Blob && p.old.Mode == p.fresh.Mode && p.old.Blob != "" {
-		return nil
-	}
-	if isFile(p.old) || isFile(p.fresh) {
-		blob := ""
-		if isFile(p.old) {
-			blob = p.old.Blob
-		}
-		if len(d.changed) == maxChanged {
-			return errTooMany
-		}
-		d.changed[p.name] = []string{blob}
-	}
-	if p.old.Dir || p.fresh.Dir {
-		return d.folders(old, now, p.name)
-	}
-	return nil
-}
-
-func isFile(e tree.Entry) bool { return e.Mode == tree.ModeFile || e.Mode == tree.ModeExecutable }
-
-// entriesOf lists a folder; one that is not there is empty.
-func entriesOf(t tree.Tree, dir string) (map[string]tree.Entry, error) {
-	if dir != "" && !tree.IsDir(t, dir) {
-		return nil, nil
-	}
-	listed, err := t.List(dir)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]tree.Entry, len(listed))
-	for _, e := range listed {
-		out[e.Name] = e
-	}
-	return out, nil
-}
-
-func join(dir, name string) string {
-	if dir == "" {
-		return name
-	}
-	return dir + "/" + name
+	return changed, nil
 }

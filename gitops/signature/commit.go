@@ -19,6 +19,8 @@ type Commit struct {
 	Payload []byte
 	// Signature is the armored signature, "" where there is none.
 	Signature string
+	// Parents are the names of the commits before, the first parent first.
+	Parents []string
 	// AuthorEmail and CommitterEmail are as in the object, without the angle brackets.
 	AuthorEmail, CommitterEmail string
 	// When is the committer's time.
@@ -54,6 +56,8 @@ func ParseCommit(raw []byte) (Commit, error) {
 		case headerSignature:
 			c.Signature = field.value
 			continue
+		case "parent":
+			c.Parents = append(c.Parents, field.value)
 		case "author":
 			c.AuthorEmail, _, err = parsePerson(field.value)
 		case "committer":

@@ -83,14 +83,23 @@ func BlobName(content []byte) string {
 }
 
 // Walk calls visit for every regular file below dir, in order of path. Symbolic
-// links and submodules are passed over. More than limit files are ErrTooLarge.
+// links and submodules are passed over. More than limit files, or a tree of
+// folders without end, are ErrTooLarge.
 func Walk(t Tree, dir string, limit int, visit func(name string, entry Entry) error) error {
-	left := limit
-	return walk(t, dir, &left, visit)
+	return (&walker{tree: t, files: limit, folders: maxFolders, visit: visit}).folder(dir)
 }
 
-func walk(t Tree, dir string, left *int, visit func(string, Entry) error) error {
-	entries, err := t.List(dir)
+type walker struct {
+	tree           Tree
+	files, folders int
+	visit          func(string, Entry) error
+}
+
+func (w *walker) folder(dir string) error {
+	if w.folders--; w.folders < 0 || tooDeep(dir) {
+		return fmt.Errorf("reading %s: number of folders: %w", dir, ErrTooLarge)
+	}
+	entries, err := w.tree.List(dir)
 	if err != nil {
 		return err
 	}
@@ -98,14 +107,14 @@ func walk(t Tree, dir string, left *int, visit func(string, Entry) error) error 
 		name := path.Join(dir, entry.Name)
 		switch {
 		case entry.Dir:
-			err = walk(t, name, left, visit)
+			err = w.folder(name)
 		case entry.Mode == ModeSymlink, entry.Mode == ModeSubmodule:
 			continue
-		case *left == 0:
+		case w.files == 0:
 			return fmt.Errorf("reading %s: number of files: %w", name, ErrTooLarge)
 		default:
-			*left--
-			err = visit(name, entry)
+			w.files--
+			err = w.visit(name, entry)
 		}
 		if err != nil {
 			return err

@@ -1,0 +1,131 @@
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/gitops/git"
+	"github.com/belay-delivery/belay/gitops/signature"
+	"github.com/belay-delivery/belay/gitops/trust"
+)
+
+// mode is which commits of a Repository must be signed.
+func mode(repo *v1alpha1.Repository) v1alpha1.VerifyMode {
+	switch {
+	case repo.Spec.Verify == nil:
+		return v1alpha1.VerifyOff
+	case repo.Spec.Verify.Mode == "":
+		return v1alpha1.VerifyRange
+	}
+	return repo.Spec.Verify.Mode
+}
+
+// verify says who signed the head, or why it may not come into force. What was verified before is not verified again.
+func (r *Reconciler) verify(ctx context.Context, repo *v1alpha1.Repository, head string) (*v1alpha1.VerifiedCommit, error) {
+	done := repo.Status.Verified
+	switch {
+	case mode(repo) == v1alpha1.VerifyOff:
+		return nil, nil
+	case done != nil && done.Commit == head && done.Mode == mode(repo) && repo.Status.ObservedGeneration == repo.Generation:
+		return done, nil
+	}
+	folders, err := r.folders(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	result, err := r.Source.Verify(ctx, repo, head, folders)
+	if err != nil {
+		return nil, err
+	}
+	at := metav1.NewTime(r.now().Truncate(time.Second))
+	return &v1alpha1.VerifiedCommit{
+		Commit: head, Mode: mode(repo), Signer: result.Signer.Email, Key: result.Signer.Fingerprint,
+		Commits: int32(result.Commits), At: &at, //nolint:gosec // at most trust.DefaultLimit
+	}, nil
+}
+
+// folders are what Rollouts are reverted in, in this Repository: all that a bot may bring back.
+func (r *Reconciler) folders(ctx context.Context, repo *v1alpha1.Repository) ([]string, error) {
+	var rollouts v1alpha1.RolloutList
+	if err := r.Client.List(ctx, &rollouts, client.InNamespace(repo.Namespace)); err != nil {
+		return nil, fmt.Errorf("listing Rollouts that are reverted here: %w", err)
+	}
+	var folders []string
+	for i := range rollouts.Items {
+		if revert := rollouts.Items[i].Spec.OnFailure.Revert; revert != nil && revert.Repository == repo.Name {
+			folders = append(folders, revert.Path)
+		}
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders), nil
+}
+
+// Verify checks the signatures that lead to a commit: of it alone in mode Head, of all since the commit in force in mode Range.
+// Its refusals are Problems.
+func (s *Source) Verify(ctx context.Context, repo *v1alpha1.Repository, head string, folders []string) (trust.Result, error) {
+	signers, err := s.signers(ctx, repo)
+	if err != nil {
+		return trust.Result{}, err
+	}
+	base := ""
+	if mode(repo) == v1alpha1.VerifyRange {
+		base = repo.Status.Commit
+	}
+	policy := trust.Policy{Signers: signers, Folders: folders}
+	// What is there already is usually enough. More history is fetched before anything is refused.
+	for _, depth := range []int{1, deepest} {
+		var view *git.Repo
+		if view, err = s.at(ctx, repo, head, depth); err != nil {
+			return trust.Result{}, err
+		}
+		var result trust.Result
+		if result, err = trust.Range(policy, view, base, head); err == nil {
+			return result, nil
+		}
+	}
+	var refused *trust.Error
+	switch {
+	case errors.As(err, &refused):
+		return trust.Result{}, problem(ReasonSignatureRefused, fmt.Errorf("%w; %s stays in force", err, inForce(repo)))
+	case errors.Is(err, trust.ErrIncomplete):
+		return trust.Result{}, problem(ReasonHistoryIncomplete, fmt.Errorf("%w; %s stays in force. "+
+			"To accept the head without what came before it, set spec.verify.mode to Head until the Repository is Ready", err, inForce(repo)))
+	}
+	return trust.Result{}, err
+}
+
+func inForce(repo *v1alpha1.Repository) string {
+	if repo.Status.Commit == "" {
+		return "no commit"
+	}
+	return "commit " + repo.Status.Commit
+}
+
+func (s *Source) signers(ctx context.Context, repo *v1alpha1.Repository) (signature.Signers, error) {
+	ref := repo.Spec.Verify.TrustedSigners
+	if ref == nil {
+		return signature.Signers{}, problem(ReasonInvalid, errors.New("spec.verify.trustedSigners is missing"))
+	}
+	var secret corev1.Secret
+	err := s.reader.Get(ctx, client.ObjectKey{Namespace: repo.Namespace, Name: ref.Name}, &secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return signature.Signers{}, problem(ReasonSignersInvalid, fmt.Errorf("Secret %q of spec.verify.trustedSigners does not exist", ref.Name))
+	case err != nil:
+		return signature.Signers{}, &Problem{Reason: ReasonSecretUnreadable, err: fmt.Errorf("reading Secret %q: %w", ref.Name, err)}
+	}
+	signers, err := signature.ParseSigners(secret.Data)
+	if err != nil {
+		return signature.Signers{}, problem(ReasonSignersInvalid, fmt.Errorf("Secret %q: %w", ref.Name, err))
+	}
+	return signers, nil
+}

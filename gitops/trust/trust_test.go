@@ -1,0 +1,253 @@
+package trust
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // Git's own object names
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/belay-delivery/belay/gitops/signature"
+	"github.com/belay-delivery/belay/gitops/tree"
+)
+
+// repo is a repository in memory whose commits are signed with real keys.
+type repo struct {
+	testing.TB
+	raws  map[string][]byte
+	trees map[string]tree.Tree
+	cut   map[string]bool
+	keys  map[string]signature.Key
+}
+
+func newRepo(t testing.TB) *repo {
+	r := &repo{TB: t, raws: map[string][]byte{}, trees: map[string]tree.Tree{}, cut: map[string]bool{}, keys: map[string]signature.Key{}}
+	for _, who := range []string{"ann", "bob", "bot", "eve"} {
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, err := ssh.MarshalPrivateKey(private, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.keys[who], err = signature.ParseKey(pem.EncodeToMemory(block), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+func (r *repo) Raw(sha string) ([]byte, error) {
+	raw, found := r.raws[sha]
+	if !found {
+		return nil, fs.ErrNotExist
+	}
+	return raw, nil
+}
+
+func (r *repo) Cut(sha string) bool { return r.cut[sha] }
+
+func (r *repo) Tree(sha string) (tree.Tree, error) {
+	found, has := r.trees[sha]
+	if !has {
+		return nil, fs.ErrNotExist
+	}
+	return found, nil
+}
+
+// commit adds a commit by somebody, signed with their key unless who begins with "-".
+func (r *repo) commit(who, message string, files map[string]string, parents ...string) string {
+	r.Helper()
+	name := strings.TrimPrefix(who, "-")
+	text := fmt.Sprintf("tree 4b825dc642cb6eb9a060e54bf8d69288fbee49%02x\n", len(r.raws))
+	for _, parent := range parents {
+		text += "parent " + parent + "\n"
+	}
+	text += fmt.Sprintf("author A <a@x> 1790000000 +0000\ncommitter C <%s@x> 1790000000 +0000\n\n%s\n", name, message)
+	raw := []byte(text)
+	if name == who {
+		signed, err := signature.Sign(r.keys[who], raw)
+		if err != nil {
+			r.Fatal(err)
+		}
+		raw = signature.Attach(raw, signed)
+	}
+	sum := sha1.Sum(raw) //nolint:gosec // Git's own object names
+	sha := hex.EncodeToString(sum[:])
+	r.raws[sha], r.trees[sha] = raw, tree.FromMap(files)
+	return sha
+}
+
+func (r *repo) policy(folders ...string) Policy {
+	r.Helper()
+	line := func(who string) string { return who + "@x " + r.keys[who].PublicLine() + "\n" }
+	s, err := signature.ParseSigners(map[string][]byte{
+		"authors": []byte(line("ann")), "approvers": []byte(line("bob")), "bots": []byte(line("bot")),
+	})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return Policy{Signers: s, Folders: folders}
+}
+
+func refusedBy(err error) string {
+	var e *Error
+	var out []string
+	if errors.As(err, &e) {
+		for _, refusal := range e.Refusals {
+			out = append(out, refusal.Subject+":"+string(signature.ReasonOf(refusal.Err)))
+		}
+	}
+	if errors.Is(err, ErrIncomplete) {
+		out = append(out, "incomplete")
+	}
+	return strings.Join(out, " ")
+}
+
+// TestG26_AnUnsignedCommitBeneathASignedTipIsRefused: Head sees the tip alone, Range every commit of the branch.
+func TestG26_AnUnsignedCommitBeneathASignedTipIsRefused(t *testing.T) {
+	r := newRepo(t)
+	base := r.commit("-ann", "base", nil)
+	good := r.commit("ann", "good", nil, base)
+	hidden := r.commit("-eve", "hidden", nil, good)
+	foreign := r.commit("eve", "foreign", nil, hidden)
+	tip := r.commit("bob", "tip", nil, foreign)
+	if got, err := Head(r.policy(), r, tip); err != nil || !got.Signer.Has(signature.Approvers) {
+		t.Errorf("Head: %+v, %v", got, err)
+	}
+	_, err := Range(r.policy(), r, good, tip)
+	if got, want := refusedBy(err), "foreign:UnknownKey hidden:Unsigned"; got != want {
+		t.Errorf("Range refuses %q, want %q: %v", got, want, err)
+	}
+	for _, sha := range []string{hidden, foreign} {
+		if err == nil || !strings.Contains(err.Error(), sha) {
+			t.Errorf("%s is not named in %v", sha, err)
+		}
+	}
+	if _, err := Head(r.policy(), r, hidden); refusedBy(err) != "hidden:Unsigned" {
+		t.Errorf("Head of an unsigned one: %v", err)
+	}
+}
+
+func TestG26_RangesOfAllShapes(t *testing.T) {
+	r := newRepo(t)
+	root := r.commit("ann", "root", nil)
+	base := r.commit("ann", "base", nil, root)
+	one := r.commit("ann", "one", nil, base)
+	side := r.commit("-eve", "side", nil, base)
+	merge := r.commit("bob", "merge", nil, one, side)
+	swapped := r.commit("bob", "swapped", nil, side, one)
+	rewritten := r.commit("ann", "rewritten", nil, root)
+	orphan := r.commit("ann", "orphan", nil)
+	shallow := r.commit("ann", "shallow", nil, strings.Repeat("ab", 20))
+	above := r.commit("ann", "above", nil, shallow)
+	r.cut[shallow] = true
+	for name, test := range map[string]struct {
+		base, head string
+		commits    int
+		refused    string
+	}{
+		"none in force":                {"", one, 1, ""},
+		"the same":                     {one, one, 1, ""},
+		"one":                          {base, one, 1, ""},
+		"a merge answers for its side": {base, merge, 2, ""},
+		"the line is the first parent": {base, swapped, 0, "side:Unsigned"},
+		"merged line in force":         {one, swapped, 0, "side:Unsigned"},
+		"back":                         {one, base, 1, ""},
+		"rewritten and signed":         {one, rewritten, 1, ""},
+		"another root, signed":         {one, orphan, 1, ""},
+		"more than is known":           {one, above, 0, "incomplete"},
+		"in force is gone":             {strings.Repeat("cd", 20), one, 0, "incomplete"},
+		"not there":                    {one, strings.Repeat("cd", 20), 0, "incomplete"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Range(r.policy(), r, test.base, test.head)
+			if refusedBy(err) != test.refused || got.Commits != test.commits || (err == nil) != (test.refused == "") {
+				t.Errorf("%d commits, %v, want %d, refused %q", got.Commits, err, test.commits, test.refused)
+			}
+		})
+	}
+	long := base
+	for range 5 {
+		long = r.commit("ann", "long", nil, long)
+	}
+	p := r.policy()
+	p.Limit = 4
+	if _, err := Range(p, r, base, long); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("over the limit: %v", err)
+	}
+	p.Limit = 5
+	if got, err := Range(p, r, base, long); err != nil || got.Commits != 5 {
+		t.Errorf("at the limit: %+v, %v", got, err)
+	}
+}
+
+func shop(image string, replicas int) map[string]string {
+	return map[string]string{
+		"apps/shop/kustomization.yaml": "resources: [../../base]\nimages: [{name: shop, newTag: " + image + "}]\n",
+		"base/kustomization.yaml":      "resources: [app.yaml]\n",
+		"base/app.yaml": fmt.Sprintf("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec:\n  replicas: %d\n  template:\n    spec:\n"+
+			"      containers:\n      - {name: app, image: shop}\n", replicas),
+		"other/readme.md": "x",
+	}
+}
+
+func with(files map[string]string, name, content string) map[string]string {
+	out := map[string]string{}
+	for k, v := range files {
+		out[k] = v
+	}
+	out[name] = content
+	return out
+}
+
+// TestG25_G26_ABotsKeyCanOnlyBringBack: a stolen key of a bot rolls back, and does nothing else.
+func TestG25_G26_ABotsKeyCanOnlyBringBack(t *testing.T) {
+	r := newRepo(t)
+	good := r.commit("ann", "good", shop("v1", 1))
+	bad := r.commit("ann", "bad", shop("v2", 1), good)
+	scaled := r.commit("ann", "scaled", shop("v2", 5), bad)
+	aside := r.commit("-eve", "aside", shop("v666", 1), good)
+	trailers := func(restores string) string {
+		return "revert(shop): v2 -> v1\n\nwhy\n\nRollback-Id: 0123456789ab\nRestores: " + restores
+	}
+	folder := shop("v1", 5)
+	for name, test := range map[string]struct {
+		message string
+		files   map[string]string
+		parents []string
+		want    string
+	}{
+		"revert, and what came since stays": {trailers(good), folder, []string{scaled}, ""},
+		"no trailer":                        {"chore: x", folder, []string{scaled}, "no trailers"},
+		"trailer in the body":               {trailers(good) + "\n\nSigned-off-by: x", folder, []string{scaled}, "no trailers"},
+		"merge":                             {trailers(good), folder, []string{scaled, good}, "2 parents"},
+		"another image":                     {trailers(good), shop("v666", 5), []string{scaled}, "Deployment.apps /shop something else"},
+		"of a side branch":                  {trailers(aside), shop("v666", 5), []string{scaled}, "not known to be a commit before it"},
+		"more than restored":                {trailers(good), shop("v1", 50), []string{scaled}, "something else"},
+		"another file":                      {trailers(good), with(folder, "other/readme.md", "y"), []string{scaled}, "other/readme.md"},
+		"a new object": {trailers(good), with(with(folder, "base/kustomization.yaml", "resources: [app.yaml, evil.yaml]\n"), "base/evil.yaml",
+			"apiVersion: v1\nkind: Secret\nmetadata: {name: evil}\n"), []string{scaled}, "Secret"},
+		"does not render": {trailers(good), with(folder, "base/app.yaml", "{"), []string{scaled}, "cannot be rendered"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sha := r.commit("bot", test.message, test.files, test.parents...)
+			_, err := Range(r.policy("apps/shop"), r, scaled, sha)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+	sha := r.commit("bot", trailers(good), folder, scaled)
+	if _, err := Head(r.policy(), r, sha); err == nil || !strings.Contains(err.Error(), "no folder") {
+		t.Errorf("without a folder: %v", err)
+	}
+}
