@@ -2,6 +2,7 @@ package git
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -85,12 +86,13 @@ func (r Remote) classify(ctx context.Context, doing string, err error) error {
 }
 
 func errorKind(err error) error {
+	var certificate *tls.CertificateVerificationError
 	var hostKey *knownhosts.KeyError
 	var revoked *knownhosts.RevokedError
 	switch {
 	case errors.Is(err, ErrTooLarge):
 		return ErrTooLarge
-	case errors.Is(err, ErrAuth), errors.As(err, &hostKey), errors.As(err, &revoked),
+	case errors.Is(err, ErrAuth), errors.As(err, &certificate), errors.As(err, &hostKey), errors.As(err, &revoked),
 		errors.Is(err, transport.ErrAuthenticationRequired), errors.Is(err, transport.ErrAuthorizationFailed),
 		errors.Is(err, transport.ErrInvalidAuthMethod), strings.Contains(err.Error(), "unable to authenticate"):
 		return ErrAuth

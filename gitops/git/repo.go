@@ -289,10 +289,27 @@ func (t commitTree) List(dir string) ([]Entry, error) {
 	return entries, nil
 }
 
+// unreadable stands for the name of a content that could not be looked up. A file must not seem to be missing because the disk
+// failed: whoever reads it gets the reason.
+const unreadable = "unreadable"
+
 func (t commitTree) BlobID(name string) (string, bool) {
 	entry, err := t.find(name)
+	if err != nil && !missing(err) {
+		return unreadable, true
+	}
 	if err != nil || !entry.Mode.IsFile() || entry.Mode == filemode.Symlink {
 		return "", false
 	}
 	return entry.Hash.String(), true
+}
+
+// missing says that a path leads to no regular file of the tree.
+func missing(err error) bool {
+	for _, kind := range []error{fs.ErrNotExist, tree.ErrPath, tree.ErrSymlink, tree.ErrSubmodule} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
 }

@@ -241,6 +241,9 @@ func TestALostStoreIsAnErrorNotAnEmptyTree(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	if _, found := files.BlobID("dir/a"); !found || !tree.IsDir(files, "dir") {
+		t.Error("what cannot be read seems not to be there")
+	}
 }
 
 func second[T any](_ T, err error) error { return err }

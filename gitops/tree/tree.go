@@ -123,10 +123,11 @@ func (w *walker) folder(dir string) error {
 	return nil
 }
 
-// IsDir says whether a path is a directory of the tree.
+// IsDir says whether a path is a directory of the tree. One that cannot be read
+// counts as one, so that whoever reads it next gets the reason.
 func IsDir(t Tree, name string) bool {
 	_, err := t.List(name)
-	return err == nil
+	return err == nil || !isNotExist(err) && !errors.Is(err, ErrPath) && !errors.Is(err, ErrSymlink) && !errors.Is(err, ErrSubmodule)
 }
 
 func notExist(name string) error {

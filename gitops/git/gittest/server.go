@@ -16,11 +16,14 @@ import (
 
 // Server serves bare repositories of one folder over HTTP.
 type Server struct {
-	t    testing.TB
-	dir  string
-	http *httptest.Server
+	t      testing.TB
+	dir    string
+	handle http.Handler
+	http   *httptest.Server
 	// user and password are checked when user is set.
 	user, password string
+	// bearer is checked when it is set.
+	bearer string
 	// losing counts pushes whose answer is still to be lost.
 	losing atomic.Int32
 	// requests counts all requests.
@@ -45,13 +48,19 @@ func New(t testing.TB) *Server {
 		},
 		Stderr: &strings.Builder{},
 	}
-	s.http = httptest.NewServer(s.handler(backend))
+	s.handle = s.handler(backend)
+	s.http = httptest.NewServer(s.handle)
 	t.Cleanup(s.http.Close)
 	return s
 }
 
 // RequireBasicAuth makes the server answer 401 without these credentials.
-func (s *Server) RequireBasicAuth(user, password string) { s.user, s.password = user, password }
+func (s *Server) RequireBasicAuth(user, password string) {
+	s.user, s.password, s.bearer = user, password, ""
+}
+
+// RequireBearer makes the server answer 401 without this token.
+func (s *Server) RequireBearer(token string) { s.user, s.password, s.bearer = "", "", token }
 
 // LoseAnswers drops the connection, after git has done its work, for the next n
 // pushes.
@@ -76,6 +85,10 @@ func (s *Server) handler(backend http.Handler) http.Handler {
 		user, password, _ := r.BasicAuth()
 		if s.user != "" && (user != s.user || password != s.password) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		if s.bearer != "" && r.Header.Get("Authorization") != "Bearer "+s.bearer {
 			http.Error(w, "who are you?", http.StatusUnauthorized)
 			return
 		}
