@@ -5,6 +5,8 @@
 // error, or a request slower than a bound; a latency metric is watched at up to four bounds. One metric at one bound is a
 // signal. Realised counts stand in the place of weights everywhere, so the split may change at will.
 //
+// Latency is also watched by its mean, a gauge by its level, and pods by their restarts: see means, levels and addRestarts.
+//
 // Two different proofs are kept of every signal:
 //
 //	Harm    may the canary be halted? Given the bad requests of a block, how many of them fell on the canary is compared
@@ -21,6 +23,10 @@
 // Shafer, Game-theoretic statistics and safe anytime-valid inference (arXiv 2210.01948). That the binomial bounds the
 // hypergeometric: Hoeffding 1963. Dispersion by Pearson's statistic and quasi-likelihood: McCullagh and Nelder, Generalized
 // Linear Models, chapter 9.
+//
+// Means and levels: mixtures of normal likelihood ratios (Robbins 1970), asymptotic where variances are estimated (Waudby-Smith
+// and others, arXiv 2103.06476). What makes pods unlike for minutes on end is no noise that averages out: it widens the margin, to
+// three standard deviations of stable's pods, and what makes them unlike from block to block is divided by.
 //
 // Limits. The bound alpha is exact for independent requests, a known margin and a ratio of stable that does not have to be
 // estimated. Bursts and pods that differ are met by dividing by the dispersion between stable pods, which is an approximation;

@@ -12,7 +12,8 @@ import (
 
 // chart of plain text: time to the right, a logarithmic scale upwards. What lies beyond the scale stands at its edge.
 type chart struct {
-	cells     [][]rune // rows from the top
+	cells     [][]rune       // rows from the top
+	named     map[int]string // rows with a line, and its value
 	low, high float64
 	from, to  time.Time
 }
@@ -21,7 +22,7 @@ type chart struct {
 const labels = 10
 
 func newChart(width, rows int, low, high float64, course []v1alpha1.ComparisonPoint) *chart {
-	c := &chart{low: low, high: high, from: course[0].At.Time, to: course[len(course)-1].At.Time}
+	c := &chart{named: map[int]string{}, low: low, high: high, from: course[0].At.Time, to: course[len(course)-1].At.Time}
 	for range rows {
 		c.cells = append(c.cells, []rune(strings.Repeat(" ", max(10, width-labels))))
 	}
@@ -47,6 +48,7 @@ func (c *chart) column(at time.Time) int {
 }
 
 func (c *chart) line(value float64, with rune) {
+	c.named[c.row(value)] = short(value)
 	row := c.cells[c.row(value)]
 	for i := range row {
 		row[i] = with
@@ -80,8 +82,8 @@ func (c *chart) text() string {
 	var out strings.Builder
 	top := len(c.cells) - 1
 	for y, row := range c.cells {
-		label := ""
-		if y%2 == 0 {
+		label := c.named[y]
+		if label == "" && (y == 0 || y == top) {
 			label = short(c.low * math.Pow(c.high/c.low, float64(top-y)/float64(top)))
 		}
 		out.WriteString(strings.TrimRight(fmt.Sprintf("  %6s %s", label, string(row)), " ") + "\n")
