@@ -175,6 +175,9 @@ type DriftedObject struct {
 	// file of the repository that declares the object.
 	// +optional
 	File string `json:"file,omitempty"`
+	// declaredBy is the commit that last changed the object in Git, where all of it is concerned; else see fields.
+	// +optional
+	DeclaredBy *DriftDeclaration `json:"declaredBy,omitempty"`
 	// remedy is what is proposed.
 	Remedy DriftRemedy `json:"remedy"`
 	// record is the key in the Secret belay-drift-records of this namespace under which the overwritten value is kept:
@@ -223,7 +226,7 @@ type DriftedField struct {
 
 // DriftDeclaration is where Git declares a field.
 type DriftDeclaration struct {
-	// file and line that declare it; line is 0 where it comes from another place than the object (a patch, a generator).
+	// file that declares it.
 	// +optional
 	File string `json:"file,omitempty"`
 	// line in the file, from 1.

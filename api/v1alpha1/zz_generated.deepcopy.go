@@ -1209,6 +1209,11 @@ func (in *DriftedObject) DeepCopyInto(out *DriftedObject) {
 	}
 	in.FirstSeen.DeepCopyInto(&out.FirstSeen)
 	in.LastSeen.DeepCopyInto(&out.LastSeen)
+	if in.DeclaredBy != nil {
+		in, out := &in.DeclaredBy, &out.DeclaredBy
+		*out = new(DriftDeclaration)
+		(*in).DeepCopyInto(*out)
+	}
 	out.Remedy = in.Remedy
 }
 

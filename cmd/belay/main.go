@@ -47,6 +47,9 @@ type options struct {
 	webhookAddress               string
 	rollouts                     int
 	qps                          float64
+	audit                        string
+	auditBytes                   int64
+	auditKeep                    int
 }
 
 func (o *options) bind(fs *flag.FlagSet) {
@@ -63,6 +66,9 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.Int64Var(&o.gitMiB, "git-size", 1024, "how many MiB local copies of repositories may take: those used longest ago are dropped")
 	fs.StringVar(&o.routePolicies, "route-policies", "", "comma-separated kinds of policies, each RESOURCE.GROUP, that may be attached to single rules of routes; a step with match or mirror that would go around one is refused. Needs the right to list them: see config/policies")
 	fs.IntVar(&o.rollouts, "concurrent-rollouts", 8, "how many Rollouts are worked on at once")
+	fs.StringVar(&o.audit, "audit", "", "where audit events go, one JSON line each: stdout, or a file; empty turns it off")
+	fs.Int64Var(&o.auditBytes, "audit-max-bytes", 64<<20, "size at which the audit file is rotated")
+	fs.IntVar(&o.auditKeep, "audit-keep", 5, "how many rotated audit files are kept")
 	fs.Float64Var(&o.qps, "kube-api-qps", 100, "requests per second to the API server; the burst is twice that")
 }
 
@@ -80,6 +86,12 @@ func (o *options) validate() error {
 	}
 	if o.gitMiB < 1 {
 		errs = append(errs, fmt.Errorf("--git-size %d must be at least 1", o.gitMiB))
+	}
+	if o.auditBytes < 64<<10 {
+		errs = append(errs, fmt.Errorf("--audit-max-bytes %d must be at least 65536", o.auditBytes))
+	}
+	if o.auditKeep < 1 {
+		errs = append(errs, fmt.Errorf("--audit-keep %d must be at least 1", o.auditKeep))
 	}
 	if o.qps <= 0 {
 		errs = append(errs, fmt.Errorf("--kube-api-qps %g must be above 0", o.qps))

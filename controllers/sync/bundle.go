@@ -60,6 +60,8 @@ type Item struct {
 	Entry v1alpha1.InventoryEntry
 	// File of the repository that declares it.
 	File string
+	// Doc is the index of the document in the file; -1 where that is not known.
+	Doc int
 	// Desired is what is applied.
 	Desired *unstructured.Unstructured
 	// Live is what is there; nil: nothing.
@@ -97,7 +99,7 @@ func prepare(sync *v1alpha1.Sync, objects []render.Object, known scopes) ([]*Ite
 	seen := map[v1alpha1.InventoryEntry]string{}
 	var items []*Item
 	for _, object := range objects {
-		item := &Item{Desired: object.DeepCopy(), File: object.Origin.File}
+		item := &Item{Desired: object.DeepCopy(), File: object.Origin.File, Doc: object.Origin.Doc}
 		gvk := item.Desired.GroupVersionKind()
 		namespaced, err := known(gvk.GroupKind())
 		if scope, found := declared[gvk.GroupKind()]; meta.IsNoMatchError(err) && found {

@@ -137,6 +137,9 @@ func (r *Reconciler) drifted(sync *v1alpha1.Sync, f *finding, before *v1alpha1.D
 	if before != nil && before.Digest == f.digest && before.State == f.state && f.held() {
 		o.FirstSeen, o.LastSeen = before.FirstSeen, before.LastSeen // nothing new: nothing to write
 	}
+	if before != nil && before.Digest == f.digest {
+		o.DeclaredBy = before.DeclaredBy
+	}
 	for _, field := range f.fields {
 		if len(o.Fields) == maxDriftedFields {
 			o.MoreFields++
@@ -144,6 +147,13 @@ func (r *Reconciler) drifted(sync *v1alpha1.Sync, f *finding, before *v1alpha1.D
 		}
 		shown := v1alpha1.DriftedField{Path: cut(field.Path.String(), pathBytes),
 			Declared: driftpkg.Shown(kind, field.Path, field.Declared), Live: driftpkg.Shown(kind, field.Path, field.Live)}
+		if before != nil && before.Digest == f.digest {
+			for _, b := range before.Fields {
+				if b.Path == shown.Path {
+					shown.DeclaredBy = b.DeclaredBy
+				}
+			}
+		}
 		if field.Class != f.class {
 			shown.Class = v1alpha1.DriftClass(field.Class)
 		}

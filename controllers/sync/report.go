@@ -119,6 +119,9 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 	if err := r.writeStatus(ctx, sync, next); err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := r.nameCommits(ctx, sync, done); err != nil {
+		return ctrl.Result{}, err
+	}
 	return r.next(sync, done, why), nil
 }
 

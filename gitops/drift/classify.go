@@ -48,8 +48,12 @@ func (c Class) Rank() int {
 	return 0
 }
 
-// StampAnnotation is where the shipped admission policy writes which user made the last change.
-const StampAnnotation = "belay.dev/changed-by"
+// StampAnnotation is where the shipped admission policy writes which user made the last change, and StampManager with which
+// field manager, as far as the request named one.
+const (
+	StampAnnotation = "belay.dev/changed-by"
+	StampManager    = "belay.dev/changed-with"
+)
 
 // Classify fills Class, Owner and Guess of a field.
 func Classify(f *Field, o Observed, owners []Owner) {
@@ -126,17 +130,18 @@ func normal(v any) any {
 	return v
 }
 
-// StampOf is the user that made the last change, as the shipped admission policy wrote it; empty where the stamp is not the
-// owner's: somebody else's write put it there.
+// StampOf is the user that made the last change, as the shipped admission policy wrote it; empty where the stamp speaks of
+// another manager's write, or of one that cannot be stamped: through a subresource. What admission adds is in nobody's name,
+// so that managedFields do not tell whose it is.
 func StampOf(live *unstructured.Unstructured, owner Owner) string {
 	if live == nil || owner.Subresource != "" {
 		return ""
 	}
-	user, has := live.GetAnnotations()[StampAnnotation]
-	if !has || !owner.Owns(stampPath) {
+	annotations := live.GetAnnotations()
+	if with := annotations[StampManager]; with != "" && with != owner.Manager {
 		return ""
 	}
-	return user
+	return annotations[StampAnnotation]
 }
 
 func classOfWriter(manager, user string) Class {

@@ -13,7 +13,7 @@
 // The class of a field (Classify) follows from its owner: not ours any more and a person's tool, ManualEdit; a controller,
 // ControllerWrite; still ours and Git has changed, NewCommit; nobody wrote it since, AdmissionMutation or VersionSkew.
 // A manager is the name that a client gives itself: it is evidence, not proof. A user is known only where the shipped
-// admission policy stamps the object (StampOf), and is believed only if the manager that owns the stamp owns the field.
+// admission policy stamps the object (StampOf), and is believed only for the field manager that the stamp names.
 //
 // Values of Secrets never leave this package: Shown replaces them by a keyed digest.
 package drift

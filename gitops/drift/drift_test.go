@@ -125,22 +125,21 @@ func TestG38_ClassOfADrift(t *testing.T) {
 	}
 }
 
-// TestStampIsTheOwners: a user's name counts only for the manager that wrote it.
-func TestStampIsTheOwners(t *testing.T) {
-	live := object(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, annotations: {belay.dev/changed-by: jane}}\nspec: {replicas: 5}\n")
-	const stamped = `{"f:metadata":{"f:annotations":{"f:belay.dev/changed-by":{}}},"f:spec":{"f:replicas":{}}}`
-	for _, c := range []struct{ managers, want string }{
-		{"kubectl-edit Update - 5: " + stamped, "jane"},
-		{"kubectl Update scale 5: " + stamped, ""},
-		{"kubectl-edit Update - 5: " + ownsRepl, ""},
+// TestG08_StampIsOfOneManager: a user's name counts only for the manager that it wrote with.
+func TestG08_StampIsOfOneManager(t *testing.T) {
+	for _, c := range []struct{ with, managers, want string }{
+		{"kubectl-edit", "kubectl-edit Update - 5: " + ownsRepl, "jane"},
+		{"\"\"", "kubectl-edit Update - 5: " + ownsRepl, "jane"},
+		{"kubectl-edit", "kubectl Update scale 5: " + ownsRepl, ""},
+		{"kubectl-edit", "kubectl-patch Update - 5: " + ownsRepl, ""},
 	} {
-		o := object(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n", c.managers)
+		o := object(t, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, annotations: {belay.dev/changed-by: jane, belay.dev/changed-with: "+c.with+"}}\n", c.managers)
 		owners, err := OwnersOf(o.GetManagedFields())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := StampOf(live, owners[0]); got != c.want {
-			t.Errorf("%s: user %q, want %q", c.managers, got, c.want)
+		if got := StampOf(o, owners[0]); got != c.want {
+			t.Errorf("%s with %s: user %q, want %q", c.managers, c.with, got, c.want)
 		}
 	}
 	for user, want := range map[string]Class{"jane": ManualEdit, "system:serviceaccount:keda:keda": ControllerWrite} {

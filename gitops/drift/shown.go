@@ -13,8 +13,6 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-var stampPath = fieldpath.MakePathOrDie("metadata", "annotations", StampAnnotation)
-
 // maxShown is how long a value may be in a report.
 const maxShown = 256
 

@@ -59,6 +59,9 @@ func countNodes(node *yaml.Node, left *int, depth int) bool {
 	return true
 }
 
+// Parse returns the objects of one file of plain YAML.
+func Parse(name string, content []byte) ([]Object, error) { return parse(name, content) }
+
 func parse(name string, content []byte) ([]Object, error) {
 	documents, err := Documents(name, content)
 	if err != nil {

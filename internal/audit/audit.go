@@ -1,0 +1,270 @@
+// Package audit writes what Belay did as one JSON line per event.
+//
+// The schema is documented in docs/audit.md and named in every line (Version). A line has an ID made of what it tells, so that
+// the same event has the same ID wherever and whenever it is written. A file is rotated by size, the old ones kept up to a
+// number; what stands in the last one is read at the start, so that no event is written twice. A line is written with one
+// write: a crash cuts off the last line at most, and the next start ends that line before it writes another.
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+)
+
+// Version of the schema. A field is only ever added within a version.
+const Version = "audit.belay.dev/v1"
+
+// Kinds of events.
+const (
+	KindReconciliation = "Reconciliation"
+	KindDrift          = "Drift"
+	KindDecision       = "Decision"
+	KindAttempt        = "Attempt"
+	KindRevert         = "Revert"
+	KindRepository     = "Repository"
+)
+
+// maxText bounds every text of a line.
+const maxText = 2048
+
+// Event is one line.
+type Event struct {
+	Version string    `json:"version"`
+	ID      string    `json:"id"`
+	Time    time.Time `json:"time"`
+	Kind    string    `json:"kind"`
+	Subject Subject   `json:"subject"`
+	// Object is what of the subject it is about: "Deployment.apps shop/checkout", "attempt 7".
+	Object  string `json:"object,omitempty"`
+	Actor   string `json:"actor"`
+	Trigger string `json:"trigger,omitempty"`
+	Commit  string `json:"commit,omitempty"`
+	Digest  string `json:"digest,omitempty"`
+	Outcome string `json:"outcome"`
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	Links   []Link `json:"links,omitempty"`
+}
+
+// Subject is the object of Belay's that the event is of.
+type Subject struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
+
+// Link leads to more.
+type Link struct {
+	Rel    string `json:"rel"`
+	Target string `json:"target"`
+}
+
+// Seal completes an event: version, bounded texts, and the ID, from the subject and the parts that make it one event.
+func (e Event) Seal(parts ...any) Event {
+	e.Version, e.Time = Version, e.Time.UTC()
+	for _, text := range []*string{&e.Object, &e.Actor, &e.Trigger, &e.Commit, &e.Digest, &e.Outcome, &e.Reason, &e.Message} {
+		*text = bounded(*text)
+	}
+	for i := range e.Links {
+		e.Links[i].Target = bounded(e.Links[i].Target)
+	}
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%s\x00%s\x00%s", e.Kind, e.Subject.UID, e.Object)
+	for _, part := range parts {
+		fmt.Fprintf(hash, "\x00%v", part)
+	}
+	e.ID = hex.EncodeToString(hash.Sum(nil)[:12])
+	return e
+}
+
+func bounded(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	cut := text[:maxText-3]
+	for !utf8.ValidString(cut) && len(cut) > maxText-8 {
+		cut = cut[:len(cut)-1]
+	}
+	return strings.ToValidUTF8(cut, "") + "…"
+}
+
+// Log takes events. It may be used by several goroutines.
+type Log interface {
+	// Write writes an event, unless it is known to have been written before.
+	Write(Event) error
+}
+
+// Stream is a Log on a stream that cannot be read again.
+type Stream struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+// NewStream writes to a stream, for example standard output.
+func NewStream(to io.Writer) *Stream { return &Stream{to: to} }
+
+// Write implements Log.
+func (s *Stream) Write(e Event) error {
+	line, err := lineOf(e)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.to.Write(line); err != nil {
+		return fmt.Errorf("writing audit line: %w", err)
+	}
+	return nil
+}
+
+func lineOf(e Event) ([]byte, error) {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encoding audit line: %w", err)
+	}
+	return append(line, '\n'), nil
+}
+
+// File is a Log in a file that is rotated.
+type File struct {
+	mu    sync.Mutex
+	path  string
+	limit int64
+	keep  int
+	file  *os.File
+	size  int64
+	known map[string]bool
+}
+
+// OpenFile opens, or begins, an audit file. When it is larger than limit bytes it is renamed to path.1, that one to path.2 and so
+// on; keep of them are kept.
+func OpenFile(path string, limit int64, keep int) (*File, error) {
+	f := &File{path: path, limit: limit, keep: keep, known: map[string]bool{}}
+	for _, name := range []string{path + ".1", path} {
+		if err := f.learn(name); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.open(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// learn reads the IDs of a file.
+func (f *File) learn(name string) error {
+	file, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading audit file: %w", err)
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	lines.Buffer(make([]byte, 64<<10), 1<<20)
+	for lines.Scan() {
+		var e struct {
+			ID string `json:"id"`
+		}
+		if json.Unmarshal(lines.Bytes(), &e) == nil && e.ID != "" { // a line that was cut off is none
+			f.known[e.ID] = true
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("reading audit file %s: %w", name, err)
+	}
+	return nil
+}
+
+func (f *File) open() error {
+	file, err := os.OpenFile(f.path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return fmt.Errorf("opening audit file: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return fmt.Errorf("opening audit file: %w", errors.Join(err, file.Close()))
+	}
+	f.file, f.size = file, info.Size()
+	if f.size == 0 {
+		return nil
+	}
+	last := make([]byte, 1)
+	if _, err := file.ReadAt(last, f.size-1); err != nil {
+		return fmt.Errorf("opening audit file: %w", errors.Join(err, file.Close()))
+	}
+	if !bytes.Equal(last, []byte("\n")) { // the process died in a line
+		n, err := file.Write([]byte("\n"))
+		f.size += int64(n)
+		return err
+	}
+	return nil
+}
+
+// Write implements Log.
+func (f *File) Write(e Event) error {
+	line, err := lineOf(e)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.known[e.ID] {
+		return nil
+	}
+	if f.size > 0 && f.size+int64(len(line)) > f.limit {
+		if err := f.rotate(); err != nil {
+			return err
+		}
+	}
+	n, err := f.file.Write(line)
+	f.size += int64(n)
+	if err != nil {
+		return fmt.Errorf("writing audit line: %w", err)
+	}
+	f.known[e.ID] = true
+	return nil
+}
+
+func (f *File) rotate() error {
+	if err := f.file.Close(); err != nil {
+		return fmt.Errorf("rotating audit file: %w", err)
+	}
+	if err := os.Remove(f.name(f.keep)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("rotating audit file: %w", err)
+	}
+	for i := f.keep - 1; i >= 0; i-- {
+		if err := os.Rename(f.name(i), f.name(i+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("rotating audit file: %w", err)
+		}
+	}
+	f.known = map[string]bool{}
+	if err := f.learn(f.name(1)); err != nil {
+		return err
+	}
+	return f.open()
+}
+
+func (f *File) name(i int) string {
+	if i == 0 {
+		return f.path
+	}
+	return fmt.Sprintf("%s.%d", f.path, i)
+}
+
+// Close closes the file.
+func (f *File) Close() error { return f.file.Close() }
