@@ -182,3 +182,8 @@ func indexOf(list []any, element fieldpath.PathElement) int {
 	}
 	return -1
 }
+
+// Names says that an item of a list is the one that a path's element names.
+func Names(m map[string]any, element fieldpath.PathElement) bool {
+	return element.Key != nil && indexOf([]any{m}, element) == 0
+}

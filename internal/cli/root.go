@@ -69,7 +69,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("namespace", a.completeNamespaces)
 	root.AddCommand(a.listCommand(), a.statusCommand(), a.historyCommand())
 	root.AddCommand(a.decisionCommands()...)
-	root.AddCommand(a.restartCommand(), a.adoptCommand(), a.releaseCommand(), a.lintCommand(), a.planCommand(), a.explainCommand(), a.versionCommand(), a.completionCommand())
+	root.AddCommand(a.driftCommand(), a.restartCommand(), a.adoptCommand(), a.releaseCommand(), a.lintCommand(), a.planCommand(), a.explainCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }
 
