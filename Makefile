@@ -78,6 +78,12 @@ SEEDS ?= 1000
 bench-verdicts: ## how verdicts do, against other rules: writes the tables of docs/verdicts.md (1,000 seeds: about an hour of one core; build/verdicts keeps what was measured: remove it when rules change)
 	go run ./test/verdicts/bench -seeds $(SEEDS)
 
+.PHONY: bench-drift
+EDITS ?= 200
+bench-drift: ## how soon an edit is noticed and corrected, on a testbed that is up (make testbed-up): p50 and p99 (EDITS=200)
+	$(TESTBED) exec --dir $(BUILD)/testbed -- env BELAY_TEST_REQUIRE=1 BELAY_DRIFT_EDITS=$(EDITS) BELAY_TEST_KUBECONFIG=$(BUILD)/testbed/controlplane/pki/admin.kubeconfig GOPROXY=off \
+		go test -count=1 ./controllers/sync -run TestG04_NoticedAtOnce -v
+
 .PHONY: lint
 lint: ## golangci-lint with depguard and the Kubernetes API linter (.golangci.yml)
 	cd internal/tools/lint && go build -o $(BIN)/golangci-lint sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	observe "github.com/belay-delivery/belay/controllers/audit"
 	"github.com/belay-delivery/belay/controllers/drift"
 )
 
@@ -342,8 +344,8 @@ func TestDriftIgnored(t *testing.T) {
 	}
 }
 
-// TestDriftOfASecretIsNotShown: not in status, not in Events, not in a condition.
-func TestDriftOfASecretIsNotShown(t *testing.T) {
+// TestG18_DriftOfASecretIsNotShown: not in status, not in Events, not in a condition, not in the audit.
+func TestG18_DriftOfASecretIsNotShown(t *testing.T) {
 	w := newWorld(t)
 	suspected := w.watched()
 	w.start(v1alpha1.PruneDisabled, nil, "secrets")
@@ -364,6 +366,13 @@ func TestDriftOfASecretIsNotShown(t *testing.T) {
 		for len(w.events.Events) > 0 {
 			text += <-w.events.Events
 		}
+		for _, e := range observe.EventsOf(s) {
+			raw, err := json.Marshal(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += string(raw)
+		}
 		for _, planted := range []string{"planted", "cGxhbnRlZ"} {
 			if strings.Contains(text, planted) {
 				t.Errorf("mode %s shows %s: %s", mode, planted, text)
@@ -372,5 +381,45 @@ func TestDriftOfASecretIsNotShown(t *testing.T) {
 		if s.Status.Drift == nil || !strings.Contains(s.Status.Drift.Objects[0].Fields[0].Live, "hidden") {
 			t.Errorf("mode %s: %+v", mode, s.Status.Drift)
 		}
+	}
+}
+
+// TestG09_DeclaringCommit: each field that differs is told with the commit, the author and the line that declare it.
+func TestG09_DeclaringCommit(t *testing.T) {
+	w := newWorld(t)
+	suspected := w.watched()
+	first := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  one: \"1\"\n  two: \"1\"\n"
+	w.start(v1alpha1.PruneDisabled, map[string]string{"apps/a.yaml": first}, "configmaps")
+	w.driftMode(v1alpha1.DriftDetect)
+	old := w.git.Head("fleet", "main")
+	newer := w.commit(map[string]string{"apps/a.yaml": strings.Replace(first, "two: \"1\"", "two: \"2\"", 1)})
+	w.commit(map[string]string{"apps/b.yaml": configMap("b", "1")})
+	w.reconcile()
+	cm := &corev1.ConfigMap{}
+	w.get("a", cm)
+	cm.Data = map[string]string{"one": "x", "two": "y"}
+	if err := w.env.Client.Update(t.Context(), cm, client.FieldOwner("kubectl-edit")); err != nil {
+		t.Fatal(err)
+	}
+	suspected()
+	s := w.reconcile()
+	var got []string
+	for _, f := range s.Status.Drift.Objects[0].Fields {
+		if f.DeclaredBy == nil {
+			t.Fatalf("%s: who declared it is not told", f.Path)
+		}
+		got = append(got, fmt.Sprintf("%s %s:%d %s", f.Path, f.DeclaredBy.File, f.DeclaredBy.Line, f.DeclaredBy.Commit))
+		if f.DeclaredBy.Author == "" || f.DeclaredBy.At == nil || f.DeclaredBy.Subject == "" {
+			t.Errorf("%s: %+v", f.Path, f.DeclaredBy)
+		}
+	}
+	if want := fmt.Sprintf("[.data.one apps/a.yaml:5 %s .data.two apps/a.yaml:6 %s]", old, newer); fmt.Sprint(got) != want {
+		t.Errorf("got  %v\nwant %s", got, want)
+	}
+	w.seen.take()
+	writes := w.statusWrites
+	w.reconcile()
+	if got := w.seen.take(); len(got) != 0 || w.statusWrites != writes {
+		t.Errorf("at rest: %v, %d status writes", got, w.statusWrites-writes)
 	}
 }

@@ -147,7 +147,7 @@ func driftRow(item driftItem, f v1alpha1.DriftedField, first bool, o *driftOptio
 		tone = view.Warn
 	}
 	lead := []view.Cell{{Text: item.Sync, Tone: view.Strong}, {Text: objectName(item)}, {Text: string(item.State), Tone: tone}, {Text: string(item.Class)}}
-	tail := []view.Cell{{Text: writerText(item.Writer)}, {Text: view.Age(item.LastSeen.Time, now)}, {Text: declaredText(item, f)},
+	tail := []view.Cell{{Text: writerText(item.Writer)}, {Text: view.Age(item.LastSeen, now)}, {Text: declaredText(item, f)},
 		{Text: item.Remedy.Action + " (" + item.Remedy.Risk + ")"}}
 	wide := []view.Cell{{Text: item.Record}, {Text: view.Clean(item.Remedy.Reason)}}
 	if !first { // further fields of the same object
