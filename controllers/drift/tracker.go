@@ -156,6 +156,19 @@ func (t *Tracker) Unwatched(uid types.UID) []string {
 	return slices.Compact(out)
 }
 
+// Known are the UIDs under which a Sync of that name is known.
+func (t *Tracker) Known(key types.NamespacedName) []types.UID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []types.UID
+	for uid, known := range t.members {
+		if known.Key == key {
+			out = append(out, uid)
+		}
+	}
+	return out
+}
+
 // Forget lets a Sync and its objects go.
 func (t *Tracker) Forget(uid types.UID) {
 	t.mu.Lock()

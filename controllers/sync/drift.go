@@ -11,6 +11,7 @@ import (
 	stdsync "sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -113,6 +114,16 @@ func (r *Reconciler) forgetDrift(uid types.UID) {
 	forgetDriftMetrics(uid)
 }
 
+// forgetKey lets go what was kept of a Sync that is gone without a trace.
+func (r *Reconciler) forgetKey(key types.NamespacedName) {
+	if r.Drift == nil {
+		return
+	}
+	for _, uid := range r.Drift.Known(key) {
+		r.forget(uid)
+	}
+}
+
 func ignoreRules(sync *v1alpha1.Sync) []driftpkg.Ignore {
 	var rules []driftpkg.Ignore
 	for _, i := range sync.Spec.Drift.Ignore {
@@ -200,16 +211,28 @@ func (r *Reconciler) weigh(sync *v1alpha1.Sync, item *Item, same bool) (*finding
 			return nil, fmt.Errorf("comparing %s: %w", name(item.Entry), err)
 		}
 		f.take(fields)
-		if len(f.fields) == 0 && (!same || sync.Spec.Drift.Mode == v1alpha1.DriftCorrect || sync.Spec.Drift.Mode == "") {
-			return nil, nil // Git has changed; or only the ownership is to be taken back
+		if len(f.fields) == 0 {
+			corrects := sync.Spec.Drift.Mode == v1alpha1.DriftCorrect || sync.Spec.Drift.Mode == ""
+			if !same || corrects && !borrowed(item.Live) {
+				return nil, nil // Git has changed; or only the ownership is to be taken back
+			}
+			f.quiet, f.state = true, v1alpha1.DriftOpen
+			return f, nil
 		}
-		f.quiet = len(f.fields) == 0
 	}
 	f.digest = f.name()
 	before := reported(sync.Status.Drift, item.Entry)
 	asked := sync.Annotations[v1alpha1.AnnotationReconcile] != sync.Status.Reconciled
 	f.state, f.corrections = decide(sync.Spec.Drift, situation{same: same, before: before, declared: f.declared, digest: f.digest, asked: asked, now: r.now()})
 	return f, nil
+}
+
+// borrowed says that Belay itself has written the object, a route or a Service of a Rollout: taking the fields back, although
+// nothing else would change, would be a write for each step of an attempt.
+func borrowed(live *unstructured.Unstructured) bool {
+	return slices.ContainsFunc(live.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool {
+		return e.Manager == v1alpha1.FieldManager && e.Subresource == ""
+	})
 }
 
 // take keeps the fields that are not as Git declared them before.

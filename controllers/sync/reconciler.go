@@ -113,6 +113,9 @@ func (r *Reconciler) syncsOf(ctx context.Context, repo client.Object) []reconcil
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	var sync v1alpha1.Sync
 	if err := r.Client.Get(ctx, request.NamespacedName, &sync); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forgetKey(request.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !sync.DeletionTimestamp.IsZero() {
