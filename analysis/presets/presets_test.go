@@ -193,7 +193,9 @@ var captures = []struct {
 		errors:  arms{Canary: counted{Requests: 3, Bad: 3}, Stable: counted{Requests: 2, Bad: 2}},
 		latency: arms{Canary: counted{Requests: 3}, Stable: counted{Requests: 2}}},
 	{preset: v1alpha1.PresetOTelHTTP, above: 0.1, errors: sent, latency: slow},
-	{preset: v1alpha1.PresetTraefik, above: 0.1, errors: sent, latency: slow},
+	{preset: v1alpha1.PresetTraefik, above: 0.1, // and what was sent until the weights had moved
+		errors:  arms{Canary: counted{Requests: 31, Bad: 3}, Stable: counted{Requests: 98, Bad: 2}},
+		latency: arms{Canary: counted{Requests: 31, Above: 4}, Stable: counted{Requests: 98, Above: 6}}},
 	{preset: v1alpha1.PresetEnvoyGateway, errors: sent},
 	{preset: v1alpha1.PresetIstio, above: 0.1, errors: sent, latency: slow},
 	{preset: v1alpha1.PresetCilium, above: 0.1, errors: sent, latency: slow},

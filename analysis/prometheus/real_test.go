@@ -140,3 +140,50 @@ func TestRealPrometheus(t *testing.T) {
 		})
 	}
 }
+
+// TestRealSamples: raw samples of a real server come in order, once for all that ask the same, and are those that it holds.
+func TestRealSamples(t *testing.T) {
+	address := startPrometheus(t)
+	c := client(t, Config{Address: address})
+	var got []Samples
+	eventually(t, "three scrapes", func() error {
+		var err error
+		got, err = c.Samples(t.Context(), `prometheus_http_requests_total{pod="web-1.a",handler="/metrics"}`, time.Now(), time.Minute)
+		switch {
+		case err != nil:
+			return err
+		case len(got) != 1 || len(got[0].Points) < 3:
+			return fmt.Errorf("%v", got)
+		}
+		return nil
+	})
+	p := got[0].Points
+	for i := 1; i < len(p); i++ {
+		if !p[i].At.After(p[i-1].At) || p[i].Value < p[i-1].Value {
+			t.Errorf("a counter goes back: %v", p)
+		}
+	}
+	if got[0].Labels["__name__"] != "prometheus_http_requests_total" || got[0].Labels["code"] != "200" {
+		t.Errorf("labels %v", got[0].Labels)
+	}
+	if c.Ahead() != 0 {
+		t.Errorf("the clock of a server on the same machine is ahead by %s", c.Ahead())
+	}
+	at := time.Now()
+	first, err := c.Samples(t.Context(), "up", at, time.Minute)
+	if err != nil || len(first) != 1 {
+		t.Fatalf("%v, %v", first, err)
+	}
+	again, err := c.Samples(t.Context(), "up", at, time.Minute)
+	if err != nil || &again[0] != &first[0] {
+		t.Errorf("the same question was asked twice: %v", err)
+	}
+	for name, selector := range map[string]string{"a histogram": `prometheus_http_request_duration_seconds_bucket{handler="/metrics"}`, "by name": `{__name__=~"prometheus_http_request_duration_seconds(_bucket|_sum)?",handler="/metrics"}`} {
+		if got, err := c.Samples(t.Context(), selector, time.Now(), time.Minute); err != nil || len(got) < 5 {
+			t.Errorf("%s: %d series, %v", name, len(got), err)
+		}
+	}
+	if _, err := c.Samples(t.Context(), "up{", time.Now(), time.Minute); !isQueryError(err) {
+		t.Errorf("a bad selector: %v", err)
+	}
+}

@@ -87,15 +87,30 @@ func (s *sharing) find(key string) (any, bool) {
 func (s *sharing) keep(key string, answer any, size int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sweep()
-	if len(s.kept) >= maxKept || s.size+size > maxKeptSize {
+	if size > maxKeptSize {
 		return
+	}
+	s.sweep()
+	s.drop(key)
+	for len(s.kept) >= maxKept || s.size+size > maxKeptSize {
+		oldest := ""
+		for key, k := range s.kept {
+			if oldest == "" || k.until.Before(s.kept[oldest].until) {
+				oldest = key
+			}
+		}
+		s.drop(oldest)
 	}
 	if s.kept == nil {
 		s.kept = map[string]kept{}
 	}
-	s.size += size - s.kept[key].size
+	s.size += size
 	s.kept[key] = kept{answer: answer, size: size, until: s.now().Add(keptFor)}
+}
+
+func (s *sharing) drop(key string) {
+	s.size -= s.kept[key].size
+	delete(s.kept, key)
 }
 
 // sweep lets go of what is old.
@@ -103,8 +118,7 @@ func (s *sharing) sweep() {
 	now := s.now()
 	for key, k := range s.kept {
 		if !now.Before(k.until) {
-			s.size -= k.size
-			delete(s.kept, key)
+			s.drop(key)
 		}
 	}
 }

@@ -152,10 +152,16 @@ func TestAnswersAreKeptForAShortTime(t *testing.T) {
 		t.Errorf("asked %d times after %s", n, keptFor)
 	}
 	for i := range 3 * maxKept {
+		now = now.Add(time.Millisecond)
 		ask(fmt.Sprintf("up%d", i))
 	}
-	if n := len(c.shared.kept); n > maxKept {
+	if n := len(c.shared.kept); n != maxKept {
 		t.Errorf("%d answers are kept", n)
+	}
+	before := srv.asked.Load()
+	ask(fmt.Sprintf("up%d", 3*maxKept-1))
+	if srv.asked.Load() != before {
+		t.Error("the newest answer makes place for older ones")
 	}
 	now = now.Add(time.Hour)
 	ask("up")
@@ -165,7 +171,8 @@ func TestAnswersAreKeptForAShortTime(t *testing.T) {
 }
 
 func TestErrorsAndLargeAnswersAreNotKept(t *testing.T) {
-	s := &sharing{now: func() time.Time { return t0 }}
+	now := t0
+	s := &sharing{now: func() time.Time { now = now.Add(time.Microsecond); return now }}
 	asked := 0
 	for range 2 {
 		_, err := s.do(t.Context(), "k", func(context.Context) (any, int, error) { asked++; return nil, 0, errors.New("away") })
@@ -183,6 +190,12 @@ func TestErrorsAndLargeAnswersAreNotKept(t *testing.T) {
 	}
 	if asked != 4 || len(s.kept) != 0 {
 		t.Errorf("asked %d times, kept %d", asked, len(s.kept))
+	}
+	for i := range 3 {
+		s.keep(fmt.Sprint(i), i, maxKeptSize/2)
+	}
+	if _, first := s.find("0"); first || len(s.kept) != 2 || s.size != maxKeptSize/2*2 {
+		t.Errorf("kept %d of size %d", len(s.kept), s.size)
 	}
 }
 

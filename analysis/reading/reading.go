@@ -190,8 +190,9 @@ func summing(s prometheus.Samples) bool {
 
 func (q *Reading) series(s prometheus.Samples) (compare.Series, error) {
 	out := compare.Series{Metric: q.metric, Pod: s.Labels[q.label], ID: analysis.Identity(s.Labels), Points: s.Points}
+	out.Source = s.Labels["prometheus_replica"] + s.Labels["__replica__"] // two servers that scrape the same, and nobody who leaves out one
 	if q.canary == nil {
-		out.Source = s.Labels["job"] + "/" + s.Labels["instance"]
+		out.Source = s.Labels["job"] + "/" + s.Labels["instance"] + "/" + out.Source
 	}
 	if q.gauge {
 		out.Part = compare.Gauge

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/belay-delivery/belay/analysis"
 	"github.com/belay-delivery/belay/analysis/compare"
@@ -52,7 +53,7 @@ func (c *comparisons) get(run *v1alpha1.AnalysisRun) (*comparison, error) {
 	fresh := &comparison{name: client.ObjectKeyFromObject(run), places: places, engine: compare.New(cfg), started: started,
 		builder: compare.NewBuilder(cfg.Metrics, started, analysis.CompareInterval), before: analysis.NewBefore(cfg)}
 	for range places {
-		fresh.upTo = append(fresh.upTo, started.Add(-reference))
+		fresh.upTo = append(fresh.upTo, started.Add(-reference).Truncate(scrapeLag))
 	}
 	if c.byRun == nil {
 		c.byRun = map[types.UID]*comparison{}
@@ -152,6 +153,8 @@ type comparison struct {
 	told *v1alpha1.RunStep
 	// before is what stable did before the run.
 	before analysis.Before
+	// ahead is by how much the provider's clock was last seen to be ahead.
+	ahead time.Duration
 	// looked is when it was last looked.
 	looked time.Time
 }
@@ -262,6 +265,7 @@ func (r *Reconciler) read(ctx context.Context, run *v1alpha1.AnalysisRun, c *com
 		return reason, err
 	}
 	c.builder.Watch(q.Pods()...)
+	now = now.Truncate(scrapeLag) // blocks that are closed end before; runs that look within these seconds ask the same, and share the answer
 	for {
 		from := c.upTo[i]
 		until := from.Add(maxSpan)
@@ -274,6 +278,7 @@ func (r *Reconciler) read(ctx context.Context, run *v1alpha1.AnalysisRun, c *com
 		if err != nil {
 			return reasonOf(err), err
 		}
+		c.tellSkew(ctx, sampler)
 		if watch, ok := q.Backends(series); ok {
 			c.builder.Watch(watch...)
 		}
@@ -283,6 +288,16 @@ func (r *Reconciler) read(ctx context.Context, run *v1alpha1.AnalysisRun, c *com
 			return "", nil
 		}
 	}
+}
+
+// tellSkew logs how much the clock of a run's Prometheus differs from ours, when that changes.
+func (c *comparison) tellSkew(ctx context.Context, sampler prometheus.Sampler) {
+	server, ok := sampler.(interface{ Ahead() time.Duration })
+	if !ok || server.Ahead() == c.ahead {
+		return
+	}
+	c.ahead = server.Ahead()
+	log.FromContext(ctx).Info("The clock of Prometheus differs from ours, and is allowed for", "ahead", c.ahead.String())
 }
 
 // sampler gives the means to ask a compare metric's server.

@@ -411,3 +411,21 @@ func TestTrafficBeforeTheRun(t *testing.T) {
 		t.Errorf("traffic %+v after a restart, want %+v", again, got)
 	}
 }
+
+// Runs that look within the same five seconds ask for the same span of time, so that they can share the answer.
+func TestCompareAsksAtCommonTimes(t *testing.T) {
+	w, s := newWorld(t), &service{}
+	w.stepClock(2 * time.Second)
+	w.rollout(s, nil)
+	s.asked = nil
+	w.pass(2 * time.Minute)
+	if len(s.asked) < 6 {
+		t.Fatalf("asked %q", s.asked)
+	}
+	for _, question := range s.asked {
+		_, at, _ := strings.Cut(question, " @ ")
+		if d, err := time.ParseDuration(at); err != nil || d%(5*time.Second) != 0 {
+			t.Errorf("asked %q", question)
+		}
+	}
+}
