@@ -80,14 +80,21 @@ func TestSamplesAreAccepted(t *testing.T) {
 			t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), err)
 		}
 	}
-	if err := env.Client.Create(t.Context(), sampleDecision(t, env)); err != nil {
-		t.Errorf("sample Decision: %v", err)
+	for _, file := range []string{"decision.yaml", "decision-sync.yaml"} {
+		if err := env.Client.Create(t.Context(), readDecision(t, env, file)); err != nil {
+			t.Errorf("sample %s: %v", file, err)
+		}
 	}
 }
 
 func sampleDecision(t *testing.T, env *testenv.Env) *v1alpha1.Decision {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("samples", "decision.yaml"))
+	return readDecision(t, env, "decision.yaml")
+}
+
+func readDecision(t *testing.T, env *testenv.Env, file string) *v1alpha1.Decision {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("samples", file))
 	if err != nil {
 		t.Fatal(err)
 	}

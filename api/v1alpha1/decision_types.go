@@ -4,7 +4,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Decision is what a person asks of a Rollout. It is immutable, and its status says what came of it.
+// Decision is what a person asks of a Rollout or a Sync. It is immutable, and its status says what came of it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=dec,categories=belay
@@ -32,8 +32,10 @@ type Decision struct {
 // DecisionSpec is what is asked.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Decision cannot be changed: make a new one"
-// +kubebuilder:validation:XValidation:rule="self.action == 'Retry' ? has(self.revision) : has(self.attempt)",message="action Retry needs revision; every other action needs attempt"
-// +kubebuilder:validation:XValidation:rule="!(self.action in ['Approve', 'Promote']) || has(self.step)",message="actions Approve and Promote need step, counted from 0"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Rollout' || (self.action == 'Retry' ? has(self.revision) : has(self.attempt))",message="action Retry needs revision; every other action needs attempt"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Rollout' || !(self.action in ['Approve', 'Promote']) || has(self.step)",message="actions Approve and Promote need step, counted from 0"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Sync' || has(self.plan) && self.action in ['Approve', 'Reject']",message="a Decision about a Sync has action Approve or Reject, and plan: the digest of status.plan"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind == 'Sync' || !has(self.plan)",message="plan goes with a subject of kind Sync"
 type DecisionSpec struct {
 	// subject is what the decision is about.
 	// +required
@@ -57,6 +59,11 @@ type DecisionSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Revision string `json:"revision,omitempty"`
+	// plan the decision is about, for a Sync: the digest of its status.plan. It is refused once that is another one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	Plan string `json:"plan,omitempty"`
 	// reason for people who ask later.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
@@ -70,9 +77,9 @@ type DecisionSpec struct {
 
 // DecisionSubject is what a decision is about.
 type DecisionSubject struct {
-	// kind is Rollout.
+	// kind is Rollout or Sync.
 	// +required
-	// +kubebuilder:validation:Enum=Rollout
+	// +kubebuilder:validation:Enum=Rollout;Sync
 	Kind string `json:"kind"`
 	// name of the object in the Decision's namespace.
 	// +required

@@ -113,6 +113,8 @@ func RevisionName(rollout, revision string) string { return fmt.Sprintf("%s-%s",
 const (
 	// ConditionReady: the object does what its spec says, now.
 	ConditionReady = "Ready"
+	// ConditionHealthy: everything that a Sync brought is up and running, Rollouts without an attempt that was taken back.
+	ConditionHealthy = "Healthy"
 	// ConditionProgressing: an attempt is under way.
 	ConditionProgressing = "Progressing"
 	// ConditionStalled: nothing will go on until a person or another object changes.

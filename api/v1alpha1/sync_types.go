@@ -69,6 +69,16 @@ type SyncSpec struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=16
 	Policies []PolicyReference `json:"policies,omitempty"`
+	// gates must be open before a new bundle is applied.
+	// +optional
+	Gates SyncGates `json:"gates,omitempty"`
+	// dependsOn are Syncs of this namespace that must be Ready and Healthy, at the same commit where they follow the same
+	// Repository, before anything of this one is applied. A circle is refused.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	DependsOn []LocalReference `json:"dependsOn,omitempty"`
 	// checks are made of the whole bundle before anything is applied, beside the API server's own dry run of each object.
 	// +optional
 	Checks SyncChecks `json:"checks,omitempty"`
@@ -116,6 +126,18 @@ type SyncStatus struct {
 	// attemptedCommit is the last commit that was tried.
 	// +optional
 	AttemptedCommit string `json:"attemptedCommit,omitempty"`
+	// plan is what is about to be done, or was done last.
+	// +optional
+	Plan *SyncPlan `json:"plan,omitempty"`
+	// blockedBy is what keeps the newest commit from being applied: a gate, or another Sync.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	BlockedBy string `json:"blockedBy,omitempty"`
+	// history of bundles, the newest first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=20
+	History []SyncRecord `json:"history,omitempty"`
 	// inventory lists the objects that are, or may be, in the cluster because of this Sync. It is written before they are.
 	// +optional
 	// +listType=atomic

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	_ "time/tzdata" // windows of Syncs name time zones, and an image may have none
 
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"

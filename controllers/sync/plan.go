@@ -35,6 +35,8 @@ type Plan struct {
 	Prune []v1alpha1.InventoryEntry
 	// Final is the inventory once all is done.
 	Final []v1alpha1.InventoryEntry
+	// Described is the plan for people, and for gates; nil where nothing is to be done.
+	Described *v1alpha1.SyncPlan
 	// Warnings hold nobody up.
 	Warnings []string
 
@@ -72,6 +74,16 @@ func MakePlan(sync *v1alpha1.Sync, commit string, items []*Item) Plan {
 	}
 	p.Prune = pruneOrder(left)
 	return p
+}
+
+// changes says whether anything is to be done.
+func (p *Plan) changes() bool {
+	for _, level := range p.Apply {
+		if len(level) > 0 {
+			return true
+		}
+	}
+	return len(p.Prune) > 0
 }
 
 // news are the kinds and namespaces that the bundle brings or changes.

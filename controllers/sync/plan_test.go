@@ -21,6 +21,16 @@ func object(t *testing.T, text string) *unstructured.Unstructured {
 	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
 		t.Fatal(err)
 	}
+	if u.GetKind() == "" {
+		return u
+	}
+	raw, err := u.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.UnmarshalJSON(raw); err != nil { // whole numbers are int64, as the API server's answers have them
+		t.Fatal(err)
+	}
 	return u
 }
 

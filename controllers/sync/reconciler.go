@@ -75,6 +75,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, options Options) error {
 		Watches(&v1alpha1.Repository{}, handler.EnqueueRequestsFromMapFunc(r.syncsOf), builder.WithPredicates(moved())).
 		Watches(&v1alpha1.DeliveryPolicy{}, handler.EnqueueRequestsFromMapFunc(r.syncsUnder), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ClusterDeliveryPolicy{}, handler.EnqueueRequestsFromMapFunc(r.syncsUnder), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.Decision{}, handler.EnqueueRequestsFromMapFunc(syncOfDecision)).
+		Watches(&v1alpha1.Sync{}, handler.EnqueueRequestsFromMapFunc(r.syncsAfter), builder.WithPredicates(progressed())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(options.MaxConcurrent, 4)}).
 		Complete(r)
 	if err != nil {
@@ -154,7 +156,10 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if err != nil {
 		return result{}, err
 	}
-	done := result{commit: repo.Status.Commit, digest: sync.Status.AppliedDigest}
+	done := result{digest: sync.Status.AppliedDigest}
+	if err := r.choose(ctx, sync, repo, &done); err != nil {
+		return done, err
+	}
 	policies, err := r.rulesOf(ctx, sync)
 	if err != nil {
 		return done, err
@@ -162,7 +167,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	done.rules = policies.version
 	fresh := r.fresh(sync, policies)
 	if fresh && sync.Status.AppliedCommit == done.commit {
-		return r.checkDrift(ctx, sync, repo, done)
+		return r.rest(ctx, sync, repo, done)
 	}
 	tree, err := r.Source.Checkout(ctx, repo, done.commit)
 	if err != nil {
@@ -175,7 +180,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	}
 	done.digest = render.Digest(objects)
 	if fresh && done.digest == sync.Status.AppliedDigest {
-		return r.checkDrift(ctx, sync, repo, done) // another commit with the same content
+		return r.rest(ctx, sync, repo, done) // another commit with the same content
 	}
 	cluster, err := r.tenantOf(sync)
 	if err != nil {
@@ -186,6 +191,9 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if err != nil {
 		return done, err
 	}
+	if err := r.admit(ctx, sync, repo, plan, &done); err != nil {
+		return done, err
+	}
 	if err := r.nameAuthors(ctx, sync, repo, done.commit, plan); err != nil {
 		return done, err
 	}
@@ -194,10 +202,22 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	}
 	err = r.carryOut(ctx, sync, cluster, plan, &done)
 	if done.checked = err == nil; done.checked {
+		done.health = judge(plan.items)
 		r.bundles.put(bundleKey(sync, repo, done.commit), objects)
 		r.verified(sync, plan.items, done.drift)
 	}
 	return done, err
+}
+
+// rest is a round in which nothing new is to be applied.
+func (r *Reconciler) rest(ctx context.Context, sync *v1alpha1.Sync, repo *v1alpha1.Repository, done result) (result, error) {
+	if err := r.answerLate(ctx, sync, ""); err != nil {
+		return done, err
+	}
+	if err := r.lookAfter(ctx, sync, &done); err != nil {
+		return done, err
+	}
+	return r.checkDrift(ctx, sync, repo, done)
 }
 
 func (r *Reconciler) repositoryOf(ctx context.Context, sync *v1alpha1.Sync) (*v1alpha1.Repository, error) {
@@ -292,8 +312,11 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 	}
 	approve, denied := enforce(findings, items, &told)
 	plan := MakePlan(sync, bundle.commit, items)
-	if denied = append(denied, approve...); len(denied) > 0 && plan.Refused == nil {
+	if len(denied) > 0 && plan.Refused == nil {
 		plan = Plan{Refused: &failure{reason: ReasonDenied, stalled: true, message: "nothing was changed: " + strings.Join(denied, "; ")}}
+	}
+	if plan.Refused == nil && plan.changes() {
+		plan.Described = describe(plan, bundle.commit, bundle.digest, len(items), approve)
 	}
 	plan.Warnings = told.list()
 	plan.items = items
@@ -313,7 +336,7 @@ func (r *Reconciler) namespaced(kind schema.GroupKind) (bool, error) {
 
 // carryOut does what the plan says, in its order, and stops at the first failure; done says how far it came.
 func (r *Reconciler) carryOut(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, plan Plan, done *result) error {
-	if err := r.writeInventory(ctx, sync, plan.Inventory); err != nil {
+	if err := r.writeIntent(ctx, sync, plan.Inventory, done.plan); err != nil {
 		return err
 	}
 	for level, items := range plan.Apply {
@@ -346,6 +369,16 @@ func (r *Reconciler) carryOut(ctx context.Context, sync *v1alpha1.Sync, cluster 
 func applyFailed(item *Item, err error) error {
 	return &failure{reason: ReasonApplyFailed, cause: err,
 		message: fmt.Sprintf("applying %s (%s): %v", name(item.Entry), item.File, err)}
+}
+
+// writeIntent writes what will be there, and the plan that was let through, before anything is applied.
+func (r *Reconciler) writeIntent(ctx context.Context, sync *v1alpha1.Sync, inventory []v1alpha1.InventoryEntry, plan *v1alpha1.SyncPlan) error {
+	next := sync.Status.DeepCopy()
+	next.Inventory = inventory
+	if plan != nil {
+		next.Plan = plan
+	}
+	return r.writeStatus(ctx, sync, next)
 }
 
 // writeInventory writes the inventory where it is not already that.

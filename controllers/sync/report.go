@@ -31,6 +31,8 @@ const (
 	ReasonEmptyBundle        = "EmptyBundle"
 	ReasonTooLarge           = "TooLarge"
 	ReasonDenied             = "Denied"
+	ReasonWaiting            = "Waiting"
+	ReasonDependencyCycle    = "DependencyCycle"
 	ReasonPolicyNotFound     = "PolicyNotFound"
 	ReasonPolicyInvalid      = "PolicyInvalid"
 	ReasonCheckFailed        = "CheckFailed"
@@ -70,6 +72,13 @@ type result struct {
 	digest  string
 	applied []string
 	pruned  []string
+	// plan that waits, or was let through in this round.
+	plan *v1alpha1.SyncPlan
+	// blockedBy is what keeps the newest commit from being applied; wake is when to look again.
+	blockedBy string
+	wake      time.Time
+	// health of the objects, where they were looked at.
+	health *health
 	// rules is the version of the policies that bind the Sync.
 	rules string
 	// warnings of this round, once the objects were looked at.
@@ -113,7 +122,18 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 		next.AppliedCommit, next.AppliedDigest = done.commit, done.digest
 		why.message = "the cluster is as commit " + done.commit + " says"
 	}
+	if done.plan != nil {
+		next.Plan = done.plan
+	}
+	next.BlockedBy = cut(done.blockedBy, noteBytes)
+	if why.reason == ReasonWaiting {
+		next.BlockedBy = cut(why.message, noteBytes)
+	}
+	now := metav1.NewTime(r.now())
 	r.setConditions(sync, next, why)
+	r.setHealth(sync, next, done.health)
+	recorded(sync, next, done, why, now)
+	soaking(next, done.health, now)
 	r.reportDrift(sync, next, done, err)
 	r.tell(sync, done, why)
 	if err := r.writeStatus(ctx, sync, next); err != nil {
@@ -230,11 +250,22 @@ func (r *Reconciler) next(sync *v1alpha1.Sync, done result, why failure) ctrl.Re
 		if done.again > 0 {
 			wait = min(wait, done.again)
 		}
-		return ctrl.Result{RequeueAfter: wait}
+		if c := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionHealthy); c != nil && c.Status != metav1.ConditionTrue {
+			wait = min(wait, repository.Retry(r.now().Sub(c.LastTransitionTime.Time), defaultInterval))
+		}
+		return ctrl.Result{RequeueAfter: r.awake(wait, done)}
 	}
 	r.checked.Delete(sync.UID)
 	ready := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
-	return ctrl.Result{RequeueAfter: repository.Retry(r.now().Sub(ready.LastTransitionTime.Time), min(interval, defaultInterval))}
+	return ctrl.Result{RequeueAfter: r.awake(repository.Retry(r.now().Sub(ready.LastTransitionTime.Time), min(interval, defaultInterval)), done)}
+}
+
+// awake is a wait that ends when a window opens, or a commit has soaked.
+func (r *Reconciler) awake(wait time.Duration, done result) time.Duration {
+	if done.wake.IsZero() {
+		return wait
+	}
+	return min(wait, max(done.wake.Sub(r.now()), time.Second))
 }
 
 func cut(text string, limit int) string {

@@ -23,6 +23,7 @@ import (
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/repository"
 	"github.com/belay-delivery/belay/gitops/git/gittest"
+	"github.com/belay-delivery/belay/internal/revision"
 	"github.com/belay-delivery/belay/internal/testenv"
 )
 
@@ -314,4 +315,22 @@ func value(w *world, name string) string {
 	var cm corev1.ConfigMap
 	w.get(name, &cm)
 	return cm.Data["key"]
+}
+
+// reconcileOf reconciles another Sync of the world.
+func (w *world) reconcileOf(name string) {
+	w.Helper()
+	if _, err := w.r.Reconcile(w.Context(), ctrl.Request{NamespacedName: w.key(name)}); err != nil {
+		w.Fatalf("Reconcile of %s: %v", name, err)
+	}
+}
+
+// emptyRevision is the revision of a Rollout's empty template.
+func emptyRevision(t *testing.T) string {
+	t.Helper()
+	hash, err := revision.Hash(&corev1.PodTemplateSpec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash
 }

@@ -78,11 +78,7 @@ func (a *app) decide(ctx context.Context, name string, o *decideOptions) error {
 	if err != nil {
 		return err
 	}
-	r, err := getRollout(ctx, c, namespace, name)
-	if err != nil {
-		return err
-	}
-	d, err := compose(r, o)
+	d, err := decisionAbout(ctx, c, namespace, name, o)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 type listOptions struct {
 	all    bool
+	syncs  bool
 	output string
 }
 
@@ -33,11 +34,15 @@ func (a *app) listCommand() *cobra.Command {
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context(), o) },
 	}
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "List the Rollouts of all namespaces")
+	cmd.Flags().BoolVar(&o.syncs, "syncs", false, "List Syncs instead of Rollouts")
 	outputFlag(cmd, &o.output, "wide", "json", "yaml", "name")
 	return cmd
 }
 
 func (a *app) list(ctx context.Context, o *listOptions) error {
+	if o.syncs {
+		return a.listSyncs(ctx, o)
+	}
 	c, namespace, err := a.connect()
 	if err != nil {
 		return err

@@ -69,6 +69,7 @@ func NewCommand(streams genericiooptions.IOStreams) *cobra.Command {
 	_ = root.RegisterFlagCompletionFunc("namespace", a.completeNamespaces)
 	root.AddCommand(a.listCommand(), a.statusCommand(), a.historyCommand())
 	root.AddCommand(a.decisionCommands()...)
+	root.AddCommand(a.syncCommand())
 	root.AddCommand(a.driftCommand(), a.restartCommand(), a.adoptCommand(), a.releaseCommand(), a.lintCommand(), a.planCommand(), a.explainCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }

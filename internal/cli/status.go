@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,14 +20,14 @@ func (a *app) statusCommand() *cobra.Command {
 	o := &statusOptions{}
 	cmd := &cobra.Command{
 		Use:   "status NAME",
-		Short: "Show what a Rollout is doing, and why",
+		Short: "Show what a Rollout, or sync/NAME a Sync, is doing, and why",
 		Long: `Show a Rollout: its revisions, the attempt under way with step and weight, what it waits for, its pods and its
 evidence.
 
 Without --watch the exit code is 2 where the Rollout is degraded, else 0. With --watch it follows the Rollout until
 nothing is under way: 0 where it is healthy or the attempt was promoted, 2 where the attempt failed or the Rollout is
 degraded, 3 where --timeout is over.`,
-		Example:           "  kubectl belay status checkout\n  kubectl belay status checkout -w --timeout 30m",
+		Example:           "  kubectl belay status checkout\n  kubectl belay status checkout -w --timeout 30m\n  kubectl belay status sync/checkout-prod",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeRollouts,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.status(cmd.Context(), args[0], o) },
@@ -38,6 +39,9 @@ degraded, 3 where --timeout is over.`,
 }
 
 func (a *app) status(ctx context.Context, name string, o *statusOptions) error {
+	if rest, is := strings.CutPrefix(name, syncPrefix); is {
+		return a.statusOfSync(ctx, rest, o)
+	}
 	c, namespace, err := a.connect()
 	if err != nil {
 		return err

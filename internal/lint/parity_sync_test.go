@@ -1,14 +1,31 @@
 package lint
 
+import "strings"
+
 func init() {
 	valid["DeliveryPolicy"] = `spec: {match: {environments: [prod]}, expression: "true", message: m, rationale: r}`
+	valid["Sync"] = strings.TrimSuffix(valid["Sync"], "}") +
+		`, gates: {follows: {sync: b, soak: 1m}, approvals: {required: 2}, windows: [{kind: Deny, firstDate: "2026-12-20", lastDate: "2027-01-02"}]}, dependsOn: [{name: c}]}`
 	valid["ClusterDeliveryPolicy"] = valid["DeliveryPolicy"]
 }
 
 // syncRows are rows of Sync, and of what a Sync is told by.
 func syncRows() []row {
 	const noKinds = "target Bundle is judged once for all objects: leave match.kinds out"
+	plan := strings.Repeat("0", 64)
 	return []row{
+		{kind: "Decision", name: "about a Sync without a plan", patch: `{spec: {subject: {kind: Sync}}}`, field: "spec", rule: "a Decision about a Sync has action Approve or Reject, and plan: the digest of status.plan"},
+		{kind: "Decision", name: "a Sync is not promoted", patch: `{spec: {subject: {kind: Sync}, plan: "` + plan + `"}}`, field: "spec", rule: "a Decision about a Sync has action Approve or Reject, and plan: the digest of status.plan"},
+		{kind: "Decision", name: "plan of a Rollout", patch: `{spec: {plan: "` + plan + `"}}`, field: "spec", rule: "plan goes with a subject of kind Sync"},
+		{kind: "Decision", name: "plan", patch: `{spec: {plan: x}}`, field: "spec.plan"},
+		{kind: "Sync", name: "window backwards", patch: `{spec: {gates: {windows: [{kind: Deny, firstDate: "2026-02-01", lastDate: "2026-01-01"}]}}}`, field: "spec.gates.windows[0]", rule: "firstDate must not be after lastDate"},
+		{kind: "Sync", name: "window kind", patch: `{spec: {gates: {windows: [{kind: Maybe}]}}}`, field: "spec.gates.windows[0].kind"},
+		{kind: "Sync", name: "window day", patch: `{spec: {gates: {windows: [{kind: Deny, days: [Monday]}]}}}`, field: "spec.gates.windows[0].days[0]"},
+		{kind: "Sync", name: "window time", patch: `{spec: {gates: {windows: [{kind: Deny, from: "9:00"}]}}}`, field: "spec.gates.windows[0].from"},
+		{kind: "Sync", name: "six people", patch: `{spec: {gates: {approvals: {required: 6}}}}`, field: "spec.gates.approvals.required"},
+		{kind: "Sync", name: "risk", patch: `{spec: {gates: {approvals: {whenRisk: Some}}}}`, field: "spec.gates.approvals.whenRisk"},
+		{kind: "Sync", name: "follows nobody", patch: `{spec: {gates: {follows: {soak: 1m}}}}`, field: "spec.gates.follows.sync"},
+		{kind: "Sync", name: "depends twice", patch: `{spec: {dependsOn: [{name: a}, {name: a}]}}`, field: "spec.dependsOn[1]"},
 		{kind: "DeliveryPolicy", name: "kinds of a bundle", patch: `{spec: {target: Bundle, match: {kinds: [Rollout]}}}`, field: "spec", rule: noKinds},
 		{kind: "DeliveryPolicy", name: "no rationale", patch: `{spec: {rationale: null}}`, field: "spec.rationale"},
 		{kind: "DeliveryPolicy", name: "empty rationale", patch: `{spec: {rationale: ""}}`, field: "spec.rationale"},

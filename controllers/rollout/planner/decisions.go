@@ -185,6 +185,9 @@ func (d *draft) wroteIt(name string) string {
 	return ""
 }
 
+// SamePerson says whether a mail address and a user name may be of one person.
+func SamePerson(a, b string) bool { return person(a) == person(b) }
+
 // person is what a user name and a mail address have in common.
 func person(name string) string {
 	name = strings.ToLower(strings.TrimSpace(name))
