@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -13,6 +14,7 @@ import (
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	driftpkg "github.com/belay-delivery/belay/gitops/drift"
 	"github.com/belay-delivery/belay/gitops/git"
+	"github.com/belay-delivery/belay/gitops/preflight"
 	"github.com/belay-delivery/belay/gitops/render"
 	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
@@ -29,7 +31,9 @@ const (
 const (
 	stageCRD = iota
 	stageNamespace
+	stageClass
 	stageRest
+	stageWorkload
 	stageWebhook
 	stages
 )
@@ -233,6 +237,10 @@ func stage(e v1alpha1.InventoryEntry) int {
 		return stageNamespace
 	case e.Group == "admissionregistration.k8s.io":
 		return stageWebhook
+	case strings.HasSuffix(e.Kind, "Class") && e.Namespace == "": // StorageClass, GatewayClass, PriorityClass, …
+		return stageClass
+	case preflight.IsWorkload(schema.GroupKind{Group: e.Group, Kind: e.Kind}):
+		return stageWorkload
 	}
 	return stageRest
 }

@@ -12,8 +12,8 @@
 //     only if the live object is still the one that was combined (its resourceVersion is part of the request).
 //
 // Algorithm: fetch → render → default namespaces, label → read live objects and dry-run each → MakePlan (pure) →
-// write the inventory → apply stage by stage (CustomResourceDefinitions; Namespaces; the rest; webhook
-// configurations) → prune → report. What cannot be tried because its kind or namespace comes with the same bundle is
+// write the inventory → apply stage by stage (CustomResourceDefinitions; Namespaces; classes; the rest; workloads; webhook
+// configurations; what fails holds up only what needs it) → prune, unless something failed → report. What cannot be tried because its kind or namespace comes with the same bundle is
 // exempt from the dry run. An object counts as different when the dry run differs from it in anything but bookkeeping,
 // or when it would change which fields are ours: so a field that leaves Git is taken away although someone else
 // happened to set the same value. spec.replicas that Git does not mention is never ours.

@@ -334,25 +334,25 @@ func (r *Reconciler) namespaced(kind schema.GroupKind) (bool, error) {
 	return mapping.Scope.Name() == meta.RESTScopeNameNamespace, nil
 }
 
-// carryOut does what the plan says, in its order, and stops at the first failure; done says how far it came.
+// carryOut does what the plan says, in its order; what fails holds up only what needs it, and all pruning. done says how far
+// it came.
 func (r *Reconciler) carryOut(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, plan Plan, done *result) error {
 	if err := r.writeIntent(ctx, sync, plan.Inventory, done.plan); err != nil {
 		return err
 	}
+	var lost wreck
 	for level, items := range plan.Apply {
-		for _, item := range items {
-			written, err := cluster.apply(ctx, item.Desired)
-			if err != nil {
-				return applyFailed(item, err)
-			}
-			item.Written = written
-			done.applied = append(done.applied, name(item.Entry))
+		if err := lost.applyStage(ctx, cluster, items, done); err != nil {
+			return err
 		}
-		if level == stageCRD && plan.Define {
+		if level == stageCRD && plan.Define && lost.failure() == nil {
 			if err := cluster.established(ctx, items); err != nil {
 				return &failure{reason: ReasonApplyFailed, message: err.Error(), cause: err}
 			}
 		}
+	}
+	if err := lost.failure(); err != nil {
+		return err // nothing is removed after a failure
 	}
 	for _, entry := range plan.Prune {
 		gone, err := cluster.prune(ctx, entry)

@@ -1,0 +1,120 @@
+package sync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/belay-delivery/belay/gitops/preflight"
+)
+
+// retries are made of one write before the object counts as failed in this round; further rounds follow with a back-off.
+var retries = wait.Backoff{Steps: 3, Duration: 200 * time.Millisecond, Factor: 3, Jitter: 0.2}
+
+// wreck is what could not be applied in a round, and so what else cannot be.
+type wreck struct {
+	kinds      map[schema.GroupKind]string
+	namespaces map[string]string
+	objects    map[preflight.Target]string
+	said       []string
+	causes     []error
+}
+
+// why names the failed object that an item needs: its definition, its namespace, or what its pods refer to.
+func (w *wreck) why(item *Item) string {
+	if on := w.kinds[item.Desired.GroupVersionKind().GroupKind()]; on != "" {
+		return on
+	}
+	if on := w.namespaces[item.Entry.Namespace]; on != "" {
+		return on
+	}
+	for _, reference := range preflight.References(item.Desired) {
+		if on := w.objects[reference.Target]; on != "" {
+			return on
+		}
+	}
+	return ""
+}
+
+// lost notes an item that was not applied. Everything that needs it is left out; everything else goes on.
+func (w *wreck) lost(item *Item, said string, cause error) {
+	if w.kinds == nil {
+		w.kinds, w.namespaces, w.objects = map[schema.GroupKind]string{}, map[string]string{}, map[preflight.Target]string{}
+	}
+	if kind, ok := defines(item.Desired); ok {
+		w.kinds[kind] = name(item.Entry)
+	}
+	if stage(item.Entry) == stageNamespace {
+		w.namespaces[item.Entry.Name] = name(item.Entry)
+	}
+	if item.Entry.Group == "" {
+		w.objects[preflight.Target{Kind: item.Entry.Kind, Namespace: item.Entry.Namespace, Name: item.Entry.Name}] = name(item.Entry)
+	}
+	w.said = append(w.said, said)
+	if cause != nil {
+		w.causes = append(w.causes, cause)
+	}
+}
+
+// failure sums a round up; nil where all went well.
+func (w *wreck) failure() error {
+	if len(w.said) == 0 {
+		return nil
+	}
+	message := strings.Join(w.said[:min(len(w.said), maxNamed)], "; ")
+	if more := len(w.said) - maxNamed; more > 0 {
+		message += fmt.Sprintf("; and %d more", more)
+	}
+	return &failure{reason: ReasonApplyFailed, message: message, cause: errors.Join(w.causes...)}
+}
+
+// applyStage applies what can be of a stage.
+func (w *wreck) applyStage(ctx context.Context, cluster tenant, items []*Item, done *result) error {
+	for _, item := range items {
+		if on := w.why(item); on != "" {
+			w.lost(item, fmt.Sprintf("%s (%s) was left out: it needs %s", name(item.Entry), item.File, on), nil)
+			continue
+		}
+		written, err := cluster.applyPatiently(ctx, item.Desired)
+		if ctx.Err() != nil {
+			return applyFailed(item, ctx.Err())
+		}
+		if err != nil {
+			w.lost(item, applyFailed(item, err).Error(), err)
+			continue
+		}
+		item.Written = written
+		done.applied = append(done.applied, name(item.Entry))
+	}
+	return nil
+}
+
+// applyPatiently tries again what the API server could not do just now.
+func (t tenant) applyPatiently(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	var written *unstructured.Unstructured
+	var last error
+	err := wait.ExponentialBackoffWithContext(ctx, retries, func(ctx context.Context) (bool, error) {
+		written, last = t.apply(ctx, u)
+		if last != nil && passing(last) {
+			return false, nil
+		}
+		return true, last
+	})
+	if wait.Interrupted(err) && last != nil {
+		return nil, last
+	}
+	return written, err
+}
+
+// passing says that an error may be over in a moment.
+func passing(err error) bool {
+	return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) ||
+		apierrors.IsInternalError(err) && !strings.Contains(err.Error(), untyped)
+}
