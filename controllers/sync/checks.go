@@ -23,6 +23,7 @@ const maxTargets = 500
 
 // checkWhole makes the checks that see the bundle as a whole. What is denied becomes the fault of an item.
 func (r *Reconciler) checkWhole(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, items []*Item, w *warnings) error {
+	checkOrder(items, w)
 	checkImages(mode(sync.Spec.Images.RequireDigest, v1alpha1.CheckOff), items, w)
 	changed := changing(items)
 	if len(changed) == 0 {

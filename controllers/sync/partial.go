@@ -25,6 +25,24 @@ type wreck struct {
 	objects    map[preflight.Target]string
 	said       []string
 	causes     []error
+	// waits: nothing has failed, and something waits for another object.
+	waits bool
+	// items of the bundle by name, and those that were not applied yet.
+	items   map[string]*Item
+	pending map[*Item]bool
+}
+
+func newWreck(p Plan) *wreck {
+	w := &wreck{items: map[string]*Item{}, pending: map[*Item]bool{}}
+	for _, item := range p.items {
+		w.items[name(item.Entry)] = item
+	}
+	for _, level := range p.Apply {
+		for _, item := range level {
+			w.pending[item] = true
+		}
+	}
+	return w
 }
 
 // why names the failed object that an item needs: its definition, its namespace, or what its pods refer to.
@@ -72,7 +90,11 @@ func (w *wreck) failure() error {
 	if more := len(w.said) - maxNamed; more > 0 {
 		message += fmt.Sprintf("; and %d more", more)
 	}
-	return &failure{reason: ReasonApplyFailed, message: message, cause: errors.Join(w.causes...)}
+	reason := ReasonApplyFailed
+	if w.waits && len(w.causes) == 0 {
+		reason = ReasonProgressing
+	}
+	return &failure{reason: reason, message: message, cause: errors.Join(w.causes...)}
 }
 
 // applyStage applies what can be of a stage.
@@ -80,6 +102,11 @@ func (w *wreck) applyStage(ctx context.Context, cluster tenant, items []*Item, d
 	for _, item := range items {
 		if on := w.why(item); on != "" {
 			w.lost(item, fmt.Sprintf("%s (%s) was left out: it needs %s", name(item.Entry), item.File, on), nil)
+			continue
+		}
+		if on := w.waitsFor(item); on != "" {
+			w.waits = true
+			w.lost(item, fmt.Sprintf("%s (%s) waits for %s", name(item.Entry), item.File, on), nil)
 			continue
 		}
 		written, err := cluster.applyPatiently(ctx, item.Desired)
@@ -91,6 +118,7 @@ func (w *wreck) applyStage(ctx context.Context, cluster tenant, items []*Item, d
 			continue
 		}
 		item.Written = written
+		delete(w.pending, item)
 		done.applied = append(done.applied, name(item.Entry))
 	}
 	return nil

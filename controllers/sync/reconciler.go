@@ -340,7 +340,7 @@ func (r *Reconciler) carryOut(ctx context.Context, sync *v1alpha1.Sync, cluster 
 	if err := r.writeIntent(ctx, sync, plan.Inventory, done.plan); err != nil {
 		return err
 	}
-	var lost wreck
+	lost := newWreck(plan)
 	for level, items := range plan.Apply {
 		if err := lost.applyStage(ctx, cluster, items, done); err != nil {
 			return err
