@@ -24,7 +24,7 @@ func syncRows() []row {
 		{kind: "Sync", name: "window time", patch: `{spec: {gates: {windows: [{kind: Deny, from: "9:00"}]}}}`, field: "spec.gates.windows[0].from"},
 		{kind: "Sync", name: "six people", patch: `{spec: {gates: {approvals: {required: 6}}}}`, field: "spec.gates.approvals.required"},
 		{kind: "Sync", name: "risk", patch: `{spec: {gates: {approvals: {whenRisk: Some}}}}`, field: "spec.gates.approvals.whenRisk"},
-		{kind: "Sync", name: "follows nobody", patch: `{spec: {gates: {follows: {soak: 1m}}}}`, field: "spec.gates.follows.sync"},
+		{kind: "Sync", name: "follows nobody", patch: `{spec: {gates: {follows: {sync: ""}}}}`, field: "spec.gates.follows.sync"},
 		{kind: "Sync", name: "depends twice", patch: `{spec: {dependsOn: [{name: a}, {name: a}]}}`, field: "spec.dependsOn[1]"},
 		{kind: "DeliveryPolicy", name: "kinds of a bundle", patch: `{spec: {target: Bundle, match: {kinds: [Rollout]}}}`, field: "spec", rule: noKinds},
 		{kind: "DeliveryPolicy", name: "no rationale", patch: `{spec: {rationale: null}}`, field: "spec.rationale"},
