@@ -42,7 +42,7 @@ spec:
   - {type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 60}}}
   behavior:
     scaleUp: {tolerance: "0"}
-    scaleDown: {tolerance: "0", stabilizationWindowSeconds: 0}
+    scaleDown: {tolerance: "0", stabilizationWindowSeconds: 5}
 `
 
 // size is what a ReplicaSet said at a time.

@@ -117,6 +117,11 @@ func (c *checks) endpoints(w *world, s *seen, effect string, weight int64) {
 	if weight > 0 && weight > c.weight && (canary == nil || len(selected(canary, &s.pods)) == 0) {
 		c.violate(w, effect, "T3", "the canary has %d of the traffic, and no endpoint", weight)
 	}
+	if canary != nil && c.weight > 0 && canary.Spec.Selector[v1alpha1.LabelRevision] == a.Revision && *s.ro.Spec.Replicas > 0 {
+		if rs := s.sets[a.Revision]; rs != nil && int64(*rs.Spec.Replicas) < max(1, int64(*s.ro.Spec.Replicas)*c.weight/100*3/4) {
+			c.violate(w, effect, "T4", "the canary has %d pods asked of it, while routes give it %d", *rs.Spec.Replicas, c.weight)
+		}
+	}
 	if !c.outage && *s.ro.Spec.Replicas > 0 && len(selected(stable, &s.pods)) == 0 {
 		c.violate(w, effect, "T6", "the stable Service is empty")
 	}

@@ -41,7 +41,7 @@ func (w *world) check(effect string) {
 		return
 	}
 	w.watch.checks++
-	for _, look := range []func(*v1alpha1.Rollout, *scene) string{w.routeKept, w.noRaise, w.stableUnmixed, w.stableWhole, w.weightedServed} {
+	for _, look := range []func(*v1alpha1.Rollout, *scene) string{w.routeKept, w.noRaise, w.stableUnmixed, w.stableWhole, w.weightedServed, w.canaryKept} {
 		if why := look(ro, s); why != "" {
 			w.t.Errorf("after %q: %s", effect, why)
 		}
@@ -163,6 +163,21 @@ func (w *world) weightedServed(ro *v1alpha1.Rollout, s *scene) string {
 		svc := &s.services.Items[i]
 		if weight[svc.Name] > 0 && len(selected(svc, s.pods.Items)) == 0 {
 			return "T6: Service " + svc.Name + " is weighted and selects no ready pod"
+		}
+	}
+	return ""
+}
+
+// canaryKept: T4. While a route gives the canary traffic, its pods are not taken away.
+func (w *world) canaryKept(ro *v1alpha1.Rollout, s *scene) string {
+	weight, _, _ := w.managed(s)
+	a := ro.Status.Attempt
+	if a == nil || weight == 0 || w.watch.lenient || ro.Spec.Replicas != nil && *ro.Spec.Replicas == 0 {
+		return ""
+	}
+	for _, rs := range s.sets.Items {
+		if rs.Labels[v1alpha1.LabelRevision] == a.Revision && metav1.IsControlledBy(&rs, ro) && *rs.Spec.Replicas == 0 {
+			return "T4: the canary has weight and no pods are asked of it"
 		}
 	}
 	return ""

@@ -228,14 +228,13 @@ func (w *World) foreignRoute(i, how int) {
 	case 0: // Git's version again
 		o.SetAnnotations(nil)
 		o.Object["spec"] = w.gitRoute(i % len(w.routes)).Object["spec"]
+		r.edited = false
 	case 1: // the annotation is stripped
 		o.SetAnnotations(nil)
 	case 2: // the canary is given more than it should have
 		setWeights(o, 20, 80)
 	case 3: // another timeout, as a user may wish
-		rules, _, _ := unstructured.NestedSlice(o.Object, "spec", "rules")
-		rules[0].(map[string]any)["timeouts"] = map[string]any{"request": "7s"}
-		o.Object["spec"].(map[string]any)["rules"] = rules
+		r.edit(o)
 	}
 	w.truth.foreign = true
 	w.write(r, o)

@@ -244,6 +244,7 @@ func (w *World) checkPlan(view planner.Observed, p planner.Plan) {
 			}
 		}
 	}
+	w.checkDisturbed(view, was, is)
 	if is != nil && is.Verdict == nil && is.ConfirmedAt != nil && (was == nil || was.ConfirmedAt == nil) {
 		w.checkConfirmedMatch(view, is)
 		for _, r := range view.Routes {

@@ -317,6 +317,7 @@ func (w *World) checkRest() {
 		w.violate("L4", "template %s is not rolled out and nothing says why", w.template)
 	}
 	w.checkRestarted()
+	w.checkEdits()
 	for _, r := range w.routes {
 		if matched(r.object) || mirrored(r.object) { // also after somebody took our record off the route
 			w.violate("T9", "route %s still has copies at rest: %v", r.object.GetName(), copies(r.object))

@@ -107,5 +107,8 @@ func (w *World) checkConfirmedMatch(view planner.Observed, is *v1alpha1.Attempt)
 		if (is.Match != nil) != matched(r.Object) {
 			w.violate("T11", "match %v is confirmed while route %s has copies: %t", is.Match, r.Name, matched(r.Object))
 		}
+		if (is.Mirror != nil) != mirrored(r.Object) {
+			w.violate("T11", "mirror %v is confirmed while route %s mirrors: %t", is.Mirror, r.Name, mirrored(r.Object))
+		}
 	}
 }

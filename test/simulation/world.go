@@ -91,6 +91,8 @@ type route struct {
 	version int
 	// plane holds the versions that the data plane may follow now.
 	plane []written
+	// edited: a user has changed the first rule.
+	edited bool
 }
 
 // World is everything that is, and what the controller has seen of it.
@@ -242,7 +244,7 @@ func (w *World) Clone() *World {
 	c.ends = [2]map[string]int32{maps.Clone(w.ends[0]), maps.Clone(w.ends[1])}
 	c.routes = nil
 	for _, r := range w.routes {
-		c.routes = append(c.routes, &route{object: r.object, version: r.version, plane: slices.Clone(r.plane)})
+		c.routes = append(c.routes, &route{object: r.object, version: r.version, plane: slices.Clone(r.plane), edited: r.edited})
 	}
 	c.runs = maps.Clone(w.runs)
 	c.decisions = slices.Clone(w.decisions)

@@ -36,6 +36,8 @@ var mutants = []mutant{
 	{"one failure ends the way back", "T8", shell + "report.go", "		if !w.plan.Urgent {\n			break\n		}\n", "		break\n"},
 	{"the finalizer goes too early", "T9", shell + "report.go", "if f, ok := a.(planner.SetFinalizer); ok && !f.Present && len(failed) > 0 {", "if f, ok := a.(planner.SetFinalizer); ok && !f.Present && false {"},
 	{"raised on a plan of yesterday", "T7", shell + "apply.go", "if now.ResourceVersion != w.rollout.ResourceVersion {", "if false {"},
+	{"the only pod is taken away", "T6", planner + "restart.go", "	return 2\n", "	return d.replicas()\n"},
+	{"a copy goes around a policy", "T2", planner + "policies.go", "if slices.Contains(copied, p.Rule) {", "if slices.Contains(copied, p.Rule) && false {"},
 	{"a second ReplicaSet at adoption", "T5", shell + "apply.go", "return metav1.IsControlledBy(&rs, w.rollout) && rs.DeletionTimestamp == nil", "return false"},
 	{"a canary Service of nobody's", "T2", shell + "apply.go", "	case canary == nil:\n		return w.createCanary(ctx, stable, selector)\n", "	case canary == nil:\n		return nil\n"},
 }
