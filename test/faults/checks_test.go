@@ -61,8 +61,8 @@ func (c *checks) after(w *world, effect string) {
 	c.count++
 	weight := c.routes(w, s, effect)
 	c.raise(w, s, effect, weight)
-	c.weight = weight
 	c.endpoints(w, s, effect, weight)
+	c.weight = weight
 	c.capacity(w, s, effect)
 }
 
@@ -107,20 +107,19 @@ func (c *checks) raise(w *world, s *seen, effect string, weight int64) {
 	}
 }
 
-// endpoints checks T3 and T6.
+// endpoints checks T3, T4 and T6.
 func (c *checks) endpoints(w *world, s *seen, effect string, weight int64) {
 	a := s.ro.Status.Attempt
 	if a == nil || s.ro.Status.Stable == nil || s.ro.DeletionTimestamp != nil {
 		return
 	}
 	stable, canary := s.services[app], s.services[app+"-canary"]
-	if weight > 0 && weight > c.weight && (canary == nil || len(selected(canary, &s.pods)) == 0) {
+	if !c.outage && weight > c.weight && (canary == nil || len(selected(canary, &s.pods)) == 0) {
 		c.violate(w, effect, "T3", "the canary has %d of the traffic, and no endpoint", weight)
 	}
-	if canary != nil && c.weight > 0 && canary.Spec.Selector[v1alpha1.LabelRevision] == a.Revision && *s.ro.Spec.Replicas > 0 {
-		if rs := s.sets[a.Revision]; rs != nil && int64(*rs.Spec.Replicas) < max(1, int64(*s.ro.Spec.Replicas)*c.weight/100*3/4) {
-			c.violate(w, effect, "T4", "the canary has %d pods asked of it, while routes give it %d", *rs.Spec.Replicas, c.weight)
-		}
+	rs := s.sets[a.Revision]
+	if canary != nil && weight > 0 && canary.Spec.Selector[v1alpha1.LabelRevision] == a.Revision && *s.ro.Spec.Replicas > 0 && rs != nil && *rs.Spec.Replicas == 0 {
+		c.violate(w, effect, "T4", "no pods are asked of the canary, while routes give it %d", weight)
 	}
 	if !c.outage && *s.ro.Spec.Replicas > 0 && len(selected(stable, &s.pods)) == 0 {
 		c.violate(w, effect, "T6", "the stable Service is empty")
