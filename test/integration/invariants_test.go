@@ -172,7 +172,7 @@ func (w *world) weightedServed(ro *v1alpha1.Rollout, s *scene) string {
 func (w *world) canaryKept(ro *v1alpha1.Rollout, s *scene) string {
 	weight, _, _ := w.managed(s)
 	a := ro.Status.Attempt
-	if a == nil || weight == 0 || w.watch.lenient || ro.Spec.Replicas != nil && *ro.Spec.Replicas == 0 {
+	if a == nil || weight == 0 || w.watch.lenient || ro.Spec.Replicas == nil || *ro.Spec.Replicas == 0 {
 		return ""
 	}
 	for _, rs := range s.sets.Items {

@@ -194,8 +194,23 @@ func others(o *unstructured.Unstructured) string {
 	return string(data)
 }
 
+// checkGrowth (T7): only what carries traffic, or is to, gets more pods: never a canary under a verdict, or one of the past, whatever an
+// HPA asks for.
+func (x *executor) checkGrowth(a planner.Scale) {
+	st := &x.rollout.Status
+	at := st.Attempt
+	switch {
+	case a.To <= a.From || st.Stable != nil && st.Stable.Revision == a.Revision:
+	case at != nil && at.Revision == a.Revision && at.Verdict == nil:
+	case at != nil && at.Stage == v1alpha1.StageBaking && st.Previous != nil && st.Previous.Revision == a.Revision: // it is to be warm
+	default:
+		x.violate("T7", "%s is scaled up from %d to %d, and nothing tries it", a.Revision, a.From, a.To)
+	}
+}
+
 // checkScale: T4 and T5.
 func (x *executor) checkScale(a planner.Scale) {
+	x.checkGrowth(a)
 	st, replicas := &x.rollout.Status, x.replicas()
 	if st.Stable != nil && st.Stable.Revision == a.Revision && a.To < x.share(replicas) {
 		x.violate("T5", "stable is scaled to %d of %d", a.To, x.share(replicas))
