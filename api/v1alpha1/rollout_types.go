@@ -47,8 +47,8 @@ type Rollout struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.strategy.canary) || self.strategy.canary.steps.all(s, !has(s.weight) || s.weight <= (has(self.traffic.totalWeight) ? self.traffic.totalWeight : 100))",message="strategy.canary.steps: weight must not exceed traffic.totalWeight (default 100)"
 // +kubebuilder:validation:XValidation:rule="!has(self.roleMetadata) || !has(self.selector) || self.selector.matchLabels.all(k, (!has(self.roleMetadata.stable) || !has(self.roleMetadata.stable.labels) || !(k in self.roleMetadata.stable.labels)) && (!has(self.roleMetadata.canary) || !has(self.roleMetadata.canary.labels) || !(k in self.roleMetadata.canary.labels)))",message="roleMetadata: labels of selector.matchLabels must not be among the labels of a role"
 type RolloutSpec struct {
-	// replicas is how many pods serve at rest. An HPA may target the Rollout. Default 1, which Belay writes down; with
-	// workloadRef, where unset: as many as the Deployment asks for, by hand or by an HPA that targets it.
+	// replicas is how many pods serve at rest. An HPA may target the Rollout. Default 1, or as many as run where the number was
+	// taken out, which Belay writes down; with workloadRef, where unset: as many as the Deployment asks for, by hand or by an HPA that targets it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=10000

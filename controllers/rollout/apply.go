@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
@@ -112,7 +111,7 @@ func (w *work) setFinalizer(ctx context.Context, a planner.SetFinalizer) error {
 	return w.patch(ctx, w.rollout, func() {
 		if a.Present {
 			controllerutil.AddFinalizer(w.rollout, v1alpha1.FinalizerRestore)
-			w.defaultReplicas()
+			w.defaultReplicas(a.Replicas)
 		} else {
 			controllerutil.RemoveFinalizer(w.rollout, v1alpha1.FinalizerRestore)
 		}
@@ -120,9 +119,9 @@ func (w *work) setFinalizer(ctx context.Context, a planner.SetFinalizer) error {
 }
 
 // defaultReplicas writes down how many pods there are where nothing is said, for the scale subresource to have a number.
-func (w *work) defaultReplicas() {
+func (w *work) defaultReplicas(n int32) {
 	if spec := &w.rollout.Spec; spec.Replicas == nil && spec.WorkloadRef == nil {
-		spec.Replicas = ptr.To[int32](1)
+		spec.Replicas = &n
 	}
 }
 

@@ -513,6 +513,10 @@ func TestScaleSubresource(t *testing.T) {
 		t.Errorf("scale: %+v", got.Status)
 	}
 	w.idle()
+	w.edit(func(ro *v1alpha1.Rollout) { ro.Spec.Replicas = nil }) // as for an HPA to come
+	if ro := w.rest(); ro.Spec.Replicas == nil || *ro.Spec.Replicas != 4 || ro.Status.Replicas != 4 {
+		t.Errorf("without a number declared: %v, status: %s", ro.Spec.Replicas, statusText(&ro.Status))
+	}
 	w.edit(func(ro *v1alpha1.Rollout) { ro.Spec.Replicas = ptr.To[int32](3) })
 	if ro := w.rest(); ro.Status.Replicas != 3 || ro.Status.Phase != "Healthy" {
 		t.Errorf("status: %s", statusText(&ro.Status))

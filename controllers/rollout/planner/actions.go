@@ -15,10 +15,11 @@ type Action interface {
 }
 
 type (
-	// SetFinalizer puts the finalizer on the Rollout, or takes it off.
+	// SetFinalizer puts the finalizer on the Rollout, or takes it off. Replicas is written down where spec.replicas is not set.
 	SetFinalizer struct {
-		Present bool
-		Why     string
+		Present  bool
+		Replicas int32
+		Why      string
 	}
 	// CreateReplicaSet makes the ReplicaSet of the Rollout's template.
 	CreateReplicaSet struct {

@@ -144,10 +144,16 @@ func (o *Observed) available(revision string) int32 {
 	return 0
 }
 
-// asked is spec.replicas.
+// asked is spec.replicas. Where the number was taken out, as it is for an HPA to come, what runs stays, until somebody says another.
 func (o *Observed) asked() int32 {
-	if r := o.Rollout.Spec.Replicas; r != nil {
-		return *r
+	st := &o.Rollout.Status
+	switch {
+	case o.Rollout.Spec.Replicas != nil:
+		return *o.Rollout.Spec.Replicas
+	case st.Attempt != nil && st.Attempt.Replicas > 0:
+		return st.Attempt.Replicas
+	case st.Stable != nil && o.replicaSet(st.Stable.Revision) != nil:
+		return max(1, o.replicaSet(st.Stable.Revision).Wanted)
 	}
 	return 1
 }

@@ -66,7 +66,7 @@ func Make(o Observed) Plan {
 		return d.plan
 	}
 	if !slices.Contains(o.Rollout.Finalizers, v1alpha1.FinalizerRestore) || o.Rollout.Spec.Replicas == nil && o.Workload == nil {
-		d.do(SetFinalizer{Present: true, Why: "routes must be restored before the Rollout goes"})
+		d.do(SetFinalizer{Present: true, Replicas: o.asked(), Why: "routes must be restored before the Rollout goes"})
 	}
 	d.preflight()
 	if d.adopt() {

@@ -578,3 +578,35 @@ func TestLostCanaryIsDoubtful(t *testing.T) {
 		t.Error("it was decided before")
 	}
 }
+
+// The number of pods is taken out of what is declared, as it is before an HPA comes: what runs stays, and is written down.
+func TestReplicasTakenOut(t *testing.T) {
+	finalizer := func(p Plan) SetFinalizer {
+		for _, a := range p.Actions {
+			if f, ok := a.(SetFinalizer); ok {
+				return f
+			}
+		}
+		return SetFinalizer{}
+	}
+	o := observed("")
+	o.Rollout.Spec.Replicas = nil
+	if p := Make(o); finalizer(p).Replicas != 4 || strings.Contains(lines(p), "scale") {
+		t.Errorf("at rest: %+v, %s", finalizer(p), lines(p))
+	}
+	o = observed(stepping)
+	o.Rollout.Spec.Replicas, o.attempt().Replicas = nil, 6
+	if p := Make(o); finalizer(p).Replicas != 6 || strings.Contains(lines(p), "scale a from 4 to 1") {
+		t.Errorf("in an attempt: %+v, %s", finalizer(p), lines(p))
+	}
+	o = observed("")
+	o.Rollout.Spec.Replicas, o.replicaSet("a").Wanted = nil, 0
+	if p := Make(o); finalizer(p).Replicas != 1 {
+		t.Errorf("scaled to 0 before: %+v, want 1", finalizer(p))
+	}
+	o = observed("")
+	o.Rollout.Spec.Replicas, o.Rollout.Status.Stable, o.ReplicaSets = nil, nil, nil
+	if p := Make(o); finalizer(p).Replicas != 1 {
+		t.Errorf("new: %+v, want 1", finalizer(p))
+	}
+}
