@@ -68,9 +68,10 @@ func (w jobWorld) pod(job string) *corev1.Pod {
 func (w jobWorld) setPod(job string, phase corev1.PodPhase, state corev1.ContainerState) {
 	w.t.Helper()
 	p := w.pod(job)
+	before := client.MergeFrom(p.DeepCopy()) // others write its status, too
 	p.Status.Phase = phase
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "smoke", State: state}}
-	if err := w.Client.Status().Update(w.t.Context(), p); err != nil {
+	if err := w.Client.Status().Patch(w.t.Context(), p, before); err != nil {
 		w.t.Fatal(err)
 	}
 }
