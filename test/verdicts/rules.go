@@ -115,6 +115,7 @@ func only(c compare.Counts) compare.Tally {
 func fixed(c *Course, look func(b compare.Block, block int, minutes []minute) bool) Outcome {
 	var minutes []minute
 	var now minute
+	var lastAll, lastGood float64
 	out := Outcome{}
 	for i, b := range c.blocks {
 		out.Blocks++
@@ -122,7 +123,10 @@ func fixed(c *Course, look func(b compare.Block, block int, minutes []minute) bo
 		errors, latency := only(b.Metrics[0]), only(b.Metrics[1])
 		now.canary.add(errors, latency)
 		now.baseline.add(c.baseline[i][0], c.baseline[i][1])
-		now.lastAll, now.lastGood = errors.Requests, errors.Requests-errors.Bad
+		if errors.Requests > 0 { // irate takes the last two samples that there are
+			lastAll, lastGood = errors.Requests, errors.Requests-errors.Bad
+		}
+		now.lastAll, now.lastGood = lastAll, lastGood
 		if (i+1)%4 == 0 {
 			minutes, now = append(minutes, now), minute{}
 		}
