@@ -229,7 +229,15 @@ func (l *live) compare(ctx context.Context, c *v1alpha1.Compare, vars analysis.V
 		}
 		return append(remarks, histogramRemarks("compare.latency", q.Name, c.Latency.Unit, found)...)
 	}
-	if c.Errors == nil {
+	if c.Gauge != nil {
+		q, err := selectorOf(c.Gauge.Series, vars)
+		if err != nil {
+			return []remark{wrong("compare.gauge.series", "", "%s", err)}
+		}
+		_, remarks := l.find(ctx, "compare.gauge.series", q, q, a)
+		return remarks
+	}
+	if c.Errors == nil { // restarts are counted from the pods themselves
 		return nil
 	}
 	total, err := selectorOf(c.Errors.Total, vars)

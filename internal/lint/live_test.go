@@ -169,10 +169,13 @@ func TestLive(t *testing.T) {
 			f.with("envoy_cluster_endpoint_rq_total", "envoy_cluster_name,httproute/shop/shop/rule/0,envoy_endpoint_address,10.0.0.1:8080", 1, 2)
 			f.with("envoy_cluster_endpoint_rq_error", "envoy_cluster_name,httproute/shop/shop/rule/0,envoy_endpoint_address,10.0.0.1:8080", 1, 2)
 		}), `compare: {preset: envoy-gateway, errors: {}}`, nil},
-		"cannot be told apart": {none, `compare: {preset: nginx-gateway-fabric, errors: {}}`, []string{"the two revisions cannot be told apart: take the application's own metrics"}},
-		"refused query":        {&fakeServer{queries: map[string]error{"sum(": errors.New("parse error")}}, `threshold: {min: "1", prometheus: {query: "sum("}}`, []string{"threshold.prometheus.query: for Rollout shop: parse error"}},
-		"no data":              {none, `threshold: {min: "1", prometheus: {query: up}}`, []string{"the query gives no data"}},
-		"pods of an attempt":   {none, `threshold: {min: "1", prometheus: {query: 'up{pod=~"{{canary.pods}}"}'}}`, []string{"warning: for Rollout shop: the query speaks of pods or revisions"}},
+		"cannot be told apart":  {none, `compare: {preset: nginx-gateway-fabric, errors: {}}`, []string{"the two revisions cannot be told apart: take the application's own metrics"}},
+		"a gauge that is there": {good().with("memory_bytes", "pod,shop-6d4c-aaaaa", 5, 3), `compare: {gauge: {series: memory_bytes}}`, nil},
+		"a gauge that is not":   {good(), `compare: {gauge: {series: memory_bytes}}`, []string{"compare.gauge.series: for Rollout shop: no series matches memory_bytes"}},
+		"restarts":              {none, `compare: {restarts: {}}`, nil},
+		"refused query":         {&fakeServer{queries: map[string]error{"sum(": errors.New("parse error")}}, `threshold: {min: "1", prometheus: {query: "sum("}}`, []string{"threshold.prometheus.query: for Rollout shop: parse error"}},
+		"no data":               {none, `threshold: {min: "1", prometheus: {query: up}}`, []string{"the query gives no data"}},
+		"pods of an attempt":    {none, `threshold: {min: "1", prometheus: {query: 'up{pod=~"{{canary.pods}}"}'}}`, []string{"warning: for Rollout shop: the query speaks of pods or revisions"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report, err := RunLive(t.Context(), s, []Source{{Name: "f.yaml", Content: fmt.Appendf(nil, liveFiles, tc.metric)}}, tc.server, noon)
