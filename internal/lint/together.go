@@ -97,6 +97,7 @@ func checkTogether(docs []*document) []Finding {
 		out = append(out, b.checkDecision(d)...)
 	}
 	out = append(out, b.checkDeliveryPolicies()...)
+	out = append(out, b.checkRepositories()...)
 	return out
 }
 
