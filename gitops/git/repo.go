@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"strings"
 	"time"
 
@@ -32,6 +31,7 @@ type Repo struct {
 	head    plumbing.Hash
 	shallow map[plumbing.Hash]bool
 	fresh   map[plumbing.Hash]bool // written here, unknown to the server
+	folders *folders
 }
 
 // Commit is what Belay uses of a commit.
@@ -218,7 +218,7 @@ func (t commitTree) step(parent object.TreeEntry, name string) (object.TreeEntry
 	default:
 		return object.TreeEntry{}, fs.ErrNotExist
 	}
-	dir, err := object.GetTree(t.repo.storage, parent.Hash)
+	dir, err := t.repo.folder(parent.Hash)
 	if err != nil {
 		return object.TreeEntry{}, err
 	}
@@ -272,13 +272,13 @@ func (t commitTree) List(dir string) ([]Entry, error) {
 	default:
 		return nil, fmt.Errorf("listing %s: not a directory: %w", dir, fs.ErrNotExist)
 	}
-	stored, err := object.GetTree(t.repo.storage, entry.Hash)
+	stored, err := t.repo.folder(entry.Hash)
 	if err != nil {
 		return nil, fmt.Errorf("listing %s: %w", dir, err)
 	}
 	entries := make([]Entry, 0, len(stored.Entries))
 	for _, e := range stored.Entries {
-		if _, err := tree.Clean(path.Join(dir, e.Name)); err != nil || strings.Contains(e.Name, "/") || e.Name == "." {
+		if clean, err := tree.Clean(e.Name); err != nil || clean == "" || strings.Contains(e.Name, "/") {
 			return nil, fmt.Errorf("listing %s: entry %q: %w", dir, e.Name, tree.ErrPath)
 		}
 		entries = append(entries, Entry{

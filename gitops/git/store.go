@@ -57,6 +57,8 @@ type generation struct {
 	depths map[plumbing.Hash]int
 	packs  int
 	bytes  int64
+	// folders are those decoded last.
+	folders folders
 }
 
 // NewStore opens the store in a folder of its own; without one it is in memory. What is in the folder and cannot be used is
@@ -139,7 +141,7 @@ func (s *Store) Repo(commit string) (*Repo, bool) {
 	if _, err := object.GetCommit(s.now.objects, hash); err != nil {
 		return nil, false
 	}
-	repo := &Repo{storage: s.now.objects, head: hash, shallow: map[plumbing.Hash]bool{}, fresh: map[plumbing.Hash]bool{}}
+	repo := &Repo{storage: s.now.objects, head: hash, shallow: map[plumbing.Hash]bool{}, fresh: map[plumbing.Hash]bool{}, folders: &s.now.folders}
 	for h := range s.now.shallow {
 		repo.shallow[h] = true
 	}
