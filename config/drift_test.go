@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,5 +85,28 @@ func TestG08_UserStamp(t *testing.T) {
 	fields, err := drift.Compare(drift.Observed{Manager: "belay-sync", Desired: git, Live: u, Dry: bring(client.DryRunAll), Same: true})
 	if err != nil || len(fields) != 0 {
 		t.Errorf("the stamp counts as drift: %+v, %v", fields, err)
+	}
+}
+
+// TestDriftRightsAreToWatch: what is watched for drift is listed and watched, and neither read one by one nor written; Secrets are not.
+func TestDriftRightsAreToWatch(t *testing.T) {
+	found := 0
+	for _, o := range build(t, "rbac") {
+		if o.GetKind() != "ClusterRole" || o.GetName() != "belay-drift-kinds" {
+			continue
+		}
+		rules, _, _ := unstructured.NestedSlice(o.Object, "rules")
+		for _, rule := range rules {
+			m := rule.(map[string]any)
+			resources, _, _ := unstructured.NestedStringSlice(m, "resources")
+			verbs, _, _ := unstructured.NestedStringSlice(m, "verbs")
+			if !slices.Equal(verbs, []string{"list", "watch"}) || slices.Contains(resources, "*") || slices.Contains(resources, "secrets") {
+				t.Errorf("%v: %v", resources, verbs)
+			}
+			found += len(resources)
+		}
+	}
+	if found < 20 {
+		t.Errorf("%d kinds", found)
 	}
 }

@@ -327,7 +327,7 @@ func (f *finding) name() string {
 		raw, err := json.Marshal(field.Live)
 		fmt.Fprintf(hash, "%s%v\x00", raw, err)
 	}
-	return hex.EncodeToString(hash.Sum(nil)[:10])
+	return hex.EncodeToString(hash.Sum(nil))
 }
 
 // bundles keeps what was rendered last, so that an event needs neither Git nor kustomize.
