@@ -223,7 +223,8 @@ func (r *Reconciler) weigh(sync *v1alpha1.Sync, item *Item, same bool) (*finding
 	f.digest = f.name()
 	before := reported(sync.Status.Drift, item.Entry)
 	asked := sync.Annotations[v1alpha1.AnnotationReconcile] != sync.Status.Reconciled
-	f.state, f.corrections = decide(sync.Spec.Drift, situation{same: same, before: before, declared: f.declared, digest: f.digest, asked: asked, now: r.now()})
+	f.state, f.corrections = decide(sync.Spec.Drift, situation{same: same, before: before, declared: f.declared, digest: f.digest, asked: asked,
+		approved: r.isApproved(sync.UID, f.digest), now: r.now()})
 	return f, nil
 }
 

@@ -50,6 +50,7 @@ func (r *Reconciler) checkDrift(ctx context.Context, sync *v1alpha1.Sync, repo *
 	}
 	list, again := r.Drift.Suspects(sync.UID)
 	done.again = again
+	list = append(list, r.letThrough(sync, list)...)
 	if len(list) == 0 {
 		return done, nil
 	}

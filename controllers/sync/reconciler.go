@@ -48,6 +48,7 @@ type Reconciler struct {
 	accounts accounts
 	bundles  bundles
 	suspects suspects
+	approved stdsync.Map // UID of a Sync: the digests of its drifts that people let through
 	checked  stdsync.Map // UID of a Sync: a look at its objects
 }
 
@@ -128,6 +129,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	}
 	if sync.Spec.Suspend {
 		return r.report(ctx, &sync, result{}, &failure{reason: ReasonSuspended, message: "suspended: nothing is written"})
+	}
+	if err := r.approvals(ctx, &sync); err != nil {
+		return ctrl.Result{}, err
 	}
 	done, err := r.bring(ctx, &sync)
 	return r.report(ctx, &sync, done, err)

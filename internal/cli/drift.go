@@ -54,7 +54,7 @@ func (a *app) driftCommand() *cobra.Command {
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "Show the Syncs of all namespaces")
 	cmd.Flags().BoolVar(&o.corrected, "corrected", false, "Show what was corrected lately, too")
 	outputFlag(cmd, &o.output, "wide", "json", "yaml")
-	cmd.AddCommand(a.driftAcceptCommand(), a.driftRestoreCommand())
+	cmd.AddCommand(a.driftAcceptCommand(), a.driftApproveCommand(), a.driftRestoreCommand())
 	return cmd
 }
 
