@@ -14,6 +14,11 @@ type SyncChecks struct {
 	// +optional
 	// +kubebuilder:default=Deny
 	Quota CheckMode `json:"quota,omitempty"`
+	// otherTools: an object that Flux, Argo CD, Config Sync or Helm marks as kept by them is not written: two that keep one
+	// object write it in turns. Default Deny.
+	// +optional
+	// +kubebuilder:default=Deny
+	OtherTools CheckMode `json:"otherTools,omitempty"`
 }
 
 // CheckMode says what follows from a check that fails.

@@ -30,6 +30,7 @@ func (r *Reconciler) checkWhole(ctx context.Context, sync *v1alpha1.Sync, cluste
 		w.keep(sync.Status.Warnings)
 		return nil // nothing will be written, so nothing is asked
 	}
+	checkKeepers(mode(sync.Spec.Checks.OtherTools, v1alpha1.CheckDeny), changed, w)
 	if m := mode(sync.Spec.Checks.References, v1alpha1.CheckDeny); m != v1alpha1.CheckOff {
 		if err := cluster.checkReferences(ctx, m, items, w); err != nil {
 			return err

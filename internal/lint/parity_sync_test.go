@@ -38,6 +38,7 @@ func syncRows() []row {
 		{kind: "Sync", name: "policy twice", patch: `{spec: {policies: [{name: p}, {name: p}]}}`, field: "spec.policies[1]"},
 		{kind: "Sync", name: "references", patch: `{spec: {checks: {references: Maybe}}}`, field: "spec.checks.references"},
 		{kind: "Sync", name: "quota", patch: `{spec: {checks: {quota: Maybe}}}`, field: "spec.checks.quota"},
+		{kind: "Sync", name: "other tools", patch: `{spec: {checks: {otherTools: Maybe}}}`, field: "spec.checks.otherTools"},
 		{kind: "Sync", name: "digests", patch: `{spec: {images: {requireDigest: Always}}}`, field: "spec.images.requireDigest"},
 	}
 }
