@@ -181,7 +181,7 @@ func nextJob(run *v1alpha1.AnalysisRun, now time.Time) time.Time {
 	}
 	for _, m := range run.Spec.Metrics {
 		if s := statusOf(run, m); m.Job != nil && s.Job != nil {
-			if at := analysis.NextJobLook(m, s, now); next.IsZero() || at.Before(next) {
+			if at := analysis.NextJobLook(now); next.IsZero() || at.Before(next) {
 				next = at
 			}
 		}
