@@ -14,6 +14,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -74,7 +75,7 @@ spec:
 func TestManagerFollowsACommit(t *testing.T) {
 	w := newWorld(t)
 	mgr, err := ctrl.NewManager(w.env.Config, ctrl.Options{
-		Scheme: w.env.Scheme, Metrics: server.Options{BindAddress: "0"},
+		Scheme: w.env.Scheme, Metrics: server.Options{BindAddress: "0"}, Controller: config.Controller{SkipNameValidation: new(true)},
 		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{w.env.Namespace: {}}},
 	})
 	if err != nil {

@@ -200,7 +200,7 @@ func TestPrepare(t *testing.T) {
 	}
 	want := []string{
 		"CustomResourceDefinition.apiextensions.k8s.io widgets.example.com prod", "Namespace nn prod", "ConfigMap shop/a prod",
-		"Rollout.belay.dev shop/r prod", "Widget.example.com shop/w prod", "Gadget.example.com g prod unknown",
+		"Widget.example.com shop/w prod", "Gadget.example.com g prod unknown", "Rollout.belay.dev shop/r prod",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

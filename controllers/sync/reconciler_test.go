@@ -249,7 +249,7 @@ func TestInventoryIsWrittenBeforeAnythingIsApplied(t *testing.T) {
 	}
 }
 
-func TestFirstFailureStopsAndIsReported(t *testing.T) {
+func TestAFailureHoldsUpNothingElseAndIsReported(t *testing.T) {
 	w := newWorld(t)
 	w.start(v1alpha1.PruneEnabled, map[string]string{
 		"apps/a.yaml": configMap("a", "1"), "apps/b.yaml": configMap("b", "1"), "apps/c.yaml": configMap("c", "1"),
@@ -261,12 +261,12 @@ func TestFirstFailureStopsAndIsReported(t *testing.T) {
 	}
 	s := w.reconcile()
 	expect(t, s, "False/ApplyFailed", "applying ConfigMap "+w.env.Namespace+"/b", "nobody")
-	if diff := cmp.Diff([]string{"PATCH a", "PATCH b"}, w.seen.writes()); diff != "" || len(s.Status.Inventory) != 3 {
+	if diff := cmp.Diff([]string{"PATCH a", "PATCH b", "PATCH c"}, w.seen.writes()); diff != "" || len(s.Status.Inventory) != 3 {
 		t.Errorf("inventory %v, writes (-want +got):\n%s", inventory(s), diff)
 	}
 	w.seen.before = nil
 	expect(t, w.reconcile(), "True/Applied")
-	if diff := cmp.Diff([]string{"PATCH b", "PATCH c"}, w.seen.writes()); diff != "" {
+	if diff := cmp.Diff([]string{"PATCH b"}, w.seen.writes()); diff != "" {
 		t.Errorf("writes (-want +got):\n%s", diff)
 	}
 }
