@@ -270,3 +270,68 @@ func (w *world) secret(name, key, value string) {
 		w.Fatal(err)
 	}
 }
+
+// TestG10_ConflictIsProposedWithItsPrice: what cannot be reverted without touching another environment is put to people.
+func TestG10_ConflictIsProposedWithItsPrice(t *testing.T) {
+	shared := func(image string) map[string]string {
+		return map[string]string{
+			"base/rollout.yaml": manifest(image), "base/kustomization.yaml": "resources: [rollout.yaml]\n",
+			"apps/checkout/kustomization.yaml": "resources: [../../base]\n", "staging/kustomization.yaml": "resources: [../base]\n",
+		}
+	}
+	setup := func(t *testing.T) *world {
+		w := newWorld(t)
+		w.git.Commit("fleet", "main", "good", shared("checkout:1"))
+		w.git.Commit("fleet", "main", "bad", shared("checkout:2"))
+		w.repository(nil)
+		w.pending("checkout:2", "checkout:1")
+		return w
+	}
+	w := setup(t)
+	f := w.forge("GitLab", v1alpha1.StrategyPushThenPullRequest)
+	r, _ := w.reconcile()
+	expect(t, r, v1alpha1.RevertProposed, metav1.ConditionFalse, "folder staging")
+	if pull := f.Pulls()[0]; !strings.Contains(pull.Body, "these would change too: folder staging") || w.reverts() != 0 {
+		t.Errorf("commits %q, pull request %+v", w.subjects(), pull)
+	}
+	if w.git.File("fleet", w.branches()[0], "base/rollout.yaml") != manifest("checkout:1") {
+		t.Error("the proposal is not known-good")
+	}
+	for name, prepare := range map[string]func(*world){
+		"no forge": func(*world) {},
+		"push":     func(w *world) { w.forge("GitLab", v1alpha1.StrategyPush) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := setup(t)
+			prepare(w)
+			r, _ := w.reconcile()
+			expect(t, r, v1alpha1.RevertConflict, metav1.ConditionFalse, "folder staging")
+			if len(w.branches()) != 0 {
+				t.Errorf("branches %v", w.branches())
+			}
+		})
+	}
+}
+
+// TestG41_ConfigGoesBackWithItsWorkload through the whole controller.
+func TestG41_ConfigGoesBackWithItsWorkload(t *testing.T) {
+	w := newWorld(t)
+	settings := func(timeout string) string {
+		return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata:\n  timeout: \"" + timeout + "\" # ms\n"
+	}
+	named := func(image string) string { // revisions are of the manifest without it, so it stays out of status
+		return strings.Replace(manifest(image), "        image: "+image, "        envFrom: [{configMapRef: {name: settings}}]\n        image: "+image, 1)
+	}
+	w.git.Commit("fleet", "main", "good", map[string]string{file: named("checkout:1"), "apps/checkout/settings.yaml": settings("100")})
+	w.git.Commit("fleet", "main", "bad", map[string]string{file: named("checkout:2"), "apps/checkout/settings.yaml": settings("9")})
+	w.repository(nil)
+	w.pending("checkout:2", "checkout:1")
+	r := w.read()
+	r.Status.Revert.Bad, r.Status.Revert.Good = hashOf(t, named("checkout:2")), hashOf(t, named("checkout:1"))
+	w.status(r)
+	r, _ = w.reconcile()
+	expect(t, r, v1alpha1.RevertPushed, metav1.ConditionTrue)
+	if w.git.File("fleet", "main", file) != named("checkout:1") || w.git.File("fleet", "main", "apps/checkout/settings.yaml") != settings("100") {
+		t.Errorf("commit:\n%s", w.git.Git("fleet", "show", "main"))
+	}
+}

@@ -22,6 +22,8 @@ type finding struct {
 	badCommit, goodCommit, commit string
 	why                           string
 	pull                          *v1alpha1.PullRequest
+	// doubt is why a change may only be proposed: it would touch more than the workload, or undo edits of others.
+	doubt string
 	// until is when a Suspended revert goes on.
 	until time.Time
 }
@@ -247,12 +249,19 @@ func (b branch) change(r request, f finding) (finding, map[string]*[]byte, error
 		f.state, f.why = v1alpha1.RevertNotNeeded, result.Why
 		return f, nil, nil
 	}
+	if result.Proposal != nil {
+		f.doubt = result.Why
+		return f, result.Proposal, nil
+	}
 	return conflict(f, result.Why), nil, nil
 }
 
 // push carries a composed revert to the branch, or to people.
 func (a access) push(ctx context.Context, b branch, r request, f finding, changes map[string]*[]byte) (finding, error) {
 	r.message.BadCommit, r.message.GoodCommit = f.badCommit, f.goodCommit
+	if f.doubt != "" && (a.strategy == v1alpha1.StrategyPush || a.forgeProblem != nil) {
+		return conflict(f, f.doubt), nil
+	}
 	p := proposal{base: b.repo.Head(), message: revert.Message(r.message)}
 	var err error
 	p.commit, err = b.repo.Write(p.base, changes, git.CommitOptions{
@@ -260,6 +269,10 @@ func (a access) push(ctx context.Context, b branch, r request, f finding, change
 	})
 	if err != nil {
 		return conflict(f, err.Error()), nil
+	}
+	if f.doubt != "" {
+		p.why = "not pushed, because it needs a person's look: " + f.doubt
+		return a.propose(ctx, b, r, f, p)
 	}
 	if a.strategy == v1alpha1.StrategyPullRequest {
 		p.why = "reverts of this workload go through pull requests"

@@ -100,8 +100,13 @@ const file = "apps/checkout/rollout.yaml"
 
 func revisionOf(t *testing.T, image string) string {
 	t.Helper()
+	return hashOf(t, manifest(image))
+}
+
+func hashOf(t *testing.T, text string) string {
+	t.Helper()
 	var object unstructured.Unstructured
-	if err := yaml.Unmarshal([]byte(manifest(image)), &object.Object); err != nil {
+	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
 		t.Fatal(err)
 	}
 	template, _, _ := unstructured.NestedMap(object.Object, "spec", "template")

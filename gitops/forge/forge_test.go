@@ -40,16 +40,17 @@ func TestProposeOpensOnce(t *testing.T) {
 	each(t, func(t *testing.T, s *forgetest.Server, f forge.Forge) {
 		s.Add(forgetest.Pull{Branch: "rollback/abc", Base: "release", State: "open"})
 		s.Add(forgetest.Pull{Branch: "rollback/abcd", Base: "main", State: "open"})
+		s.Add(forgetest.Pull{Branch: "rollback/abc", Base: "main", State: "closed", Fork: true})
 		first, err := forge.Propose(t.Context(), f, proposal)
-		if err != nil || first.State != forge.Open || first.Number != 3 || first.URL == "" || first.Commit != "" {
+		if err != nil || first.State != forge.Open || first.Number != 4 || first.URL == "" || first.Commit != "" {
 			t.Fatalf("%+v, %v", first, err)
 		}
-		made := s.Pulls()[2]
+		made := s.Pulls()[3]
 		if made.Title != proposal.Title || made.Body != proposal.Body || made.Branch != proposal.Branch || made.Base != "main" {
 			t.Errorf("opened %+v", made)
 		}
 		again, err := forge.Propose(t.Context(), f, proposal)
-		if err != nil || again.Number != 3 {
+		if err != nil || again.Number != 4 {
 			t.Errorf("%+v, %v", again, err)
 		}
 		if created, _ := s.Counts(); created != 1 {

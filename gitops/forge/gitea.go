@@ -24,7 +24,7 @@ const (
 func (g gitea) Find(ctx context.Context, branch, base string) (*PullRequest, error) {
 	for page := 1; page <= giteaPages; page++ {
 		var pulls []githubPull
-		query := url.Values{"state": {"all"}, "sort": {"recentupdate"}, "limit": {strconv.Itoa(giteaPage)}, "page": {strconv.Itoa(page)}}
+		query := url.Values{"state": {"all"}, "base_branch": {base}, "sort": {"recentupdate"}, "limit": {strconv.Itoa(giteaPage)}, "page": {strconv.Itoa(page)}}
 		if err := g.call(ctx, http.MethodGet, g.pulls(), query, nil, &pulls); err != nil {
 			return nil, err
 		}

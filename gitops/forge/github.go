@@ -22,12 +22,26 @@ type githubPull struct {
 	Merged      bool   `json:"merged"`
 	MergedAt    string `json:"merged_at"`
 	MergeCommit string `json:"merge_commit_sha"`
-	Head        struct {
-		Ref string `json:"ref"`
-	} `json:"head"`
-	Base struct {
-		Ref string `json:"ref"`
-	} `json:"base"`
+	Head        pullSide `json:"head"`
+	Base        pullSide `json:"base"`
+}
+
+type pullSide struct {
+	Ref string `json:"ref"`
+	// Label is owner:branch on GitHub; on Gitea it is the branch, also once that is deleted, when Ref no longer is.
+	Label string `json:"label"`
+	// RepoID is Gitea's, Repo GitHub's; Repo is null once a fork is deleted.
+	RepoID int64 `json:"repo_id"`
+	Repo   *struct {
+		ID int64 `json:"id"`
+	} `json:"repo"`
+}
+
+func (s pullSide) repository() int64 {
+	if s.RepoID == 0 && s.Repo != nil {
+		return s.Repo.ID
+	}
+	return s.RepoID
 }
 
 func (p githubPull) common() PullRequest {
@@ -51,11 +65,12 @@ func (g github) Find(ctx context.Context, branch, base string) (*PullRequest, er
 	return matching(pulls, branch, base), nil
 }
 
-// matching does not rely on the server's filter: one that ignores it would have us take a stranger's for ours.
+// matching does not rely on the server's filter: one that ignores it, or a fork that names its branch like ours, would
+// have us take a stranger's for ours.
 func matching(pulls []githubPull, branch, base string) *PullRequest {
 	var ours []PullRequest
 	for _, p := range pulls {
-		if p.Head.Ref == branch && p.Base.Ref == base {
+		if (p.Head.Ref == branch || p.Head.Label == branch) && p.Base.Ref == base && p.Head.repository() == p.Base.repository() {
 			ours = append(ours, p.common())
 		}
 	}

@@ -20,6 +20,8 @@ type gitlabRequest struct {
 	State        string `json:"state"`
 	Source       string `json:"source_branch"`
 	Target       string `json:"target_branch"`
+	SourceID     int64  `json:"source_project_id"`
+	TargetID     int64  `json:"target_project_id"`
 	MergeCommit  string `json:"merge_commit_sha"`
 	SquashCommit string `json:"squash_commit_sha"`
 	SHA          string `json:"sha"`
@@ -45,7 +47,7 @@ func (g gitlab) Find(ctx context.Context, branch, base string) (*PullRequest, er
 	}
 	var ours []PullRequest
 	for _, r := range found {
-		if r.Source == branch && r.Target == base {
+		if r.Source == branch && r.Target == base && r.SourceID == r.TargetID {
 			ours = append(ours, r.common())
 		}
 	}

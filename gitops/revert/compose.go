@@ -7,6 +7,7 @@ import (
 	"path"
 	"reflect"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -59,6 +60,9 @@ type Result struct {
 	Files []string
 	// Why is one sentence for a person.
 	Why string
+	// Proposal, of a Conflict, makes the workload known-good but also changes something else, or undoes an edit of others:
+	// Why says what. It is for people to look at, never to be committed without them.
+	Proposal map[string]*[]byte
 }
 
 func conflict(format string, args ...any) Result {
@@ -83,7 +87,8 @@ func Compose(in Input) (Result, error) {
 	default:
 		return Result{Outcome: AlreadyResolved, Why: fmt.Sprintf("head declares revision %s, not %s", head.revision, in.BadRevision)}, nil
 	}
-	for _, side := range []struct {
+	sides := [2]sight{}
+	for i, side := range []struct {
 		name, want string
 		tree       tree.Tree
 	}{{"known-good", in.GoodRevision, in.Good}, {"bad", in.BadRevision, in.Bad}} {
@@ -94,8 +99,9 @@ func Compose(in Input) (Result, error) {
 		if seen.revision != side.want {
 			return conflict("the %s commit declares revision %q, not %s", side.name, seen.revision, side.want), nil
 		}
+		sides[i] = seen
 	}
-	return newComposer(in, head).compose(), nil
+	return newComposer(in, sides[0], sides[1], head).compose(), nil
 }
 
 func (in Input) check() error {
@@ -126,6 +132,10 @@ type sight struct {
 	workload *render.Object
 	rest     map[string]any // the workload without its template
 	others   map[render.Key]map[string]any
+	origins  map[render.Key]string // the files that others come from
+	// template and namespace of the workload.
+	template  map[string]any
+	namespace string
 }
 
 func see(t tree.Tree, in Input) (sight, error) {
@@ -133,10 +143,10 @@ func see(t tree.Tree, in Input) (sight, error) {
 	if err != nil {
 		return sight{}, err
 	}
-	seen := sight{others: map[render.Key]map[string]any{}}
+	seen := sight{others: map[render.Key]map[string]any{}, origins: map[render.Key]string{}}
 	for _, object := range objects {
 		if !in.Workload.is(object) {
-			seen.others[object.Key()] = object.Object
+			seen.others[object.Key()], seen.origins[object.Key()] = object.Object, object.Origin.File
 			continue
 		}
 		if seen.workload != nil {
@@ -164,6 +174,7 @@ func (s *sight) take(object *unstructured.Unstructured) error {
 	if s.revision, err = revision.HashMap(template); err != nil {
 		return err
 	}
+	s.template, s.namespace = template, object.GetNamespace()
 	s.rest = object.DeepCopy().Object
 	unstructured.RemoveNestedField(s.rest, "spec", "template")
 	return nil
@@ -173,11 +184,19 @@ func (s *sight) take(object *unstructured.Unstructured) error {
 type composer struct {
 	in       Input
 	head     sight
+	goes     belongings
 	tried    []string
 	overlays []string
+	proposal *attempt
+	// expand and skipped: see merger.
+	expand, skipped bool
+	// tree and origin of the two commits, for the files of what goes back with the workload.
+	good, bad sight
 }
 
-func newComposer(in Input, head sight) *composer { return &composer{in: in, head: head} }
+func newComposer(in Input, good, bad, head sight) *composer {
+	return &composer{in: in, head: head, good: good, bad: bad, goes: belonging(good, bad, head)}
+}
 
 func (c *composer) compose() Result {
 	files, err := c.differing()
@@ -187,19 +206,46 @@ func (c *composer) compose() Result {
 	if len(files) == 0 {
 		return conflict("no file that declares the workload differs between the known-good and the bad commit")
 	}
-	if found := c.splice(files); found != nil {
-		return done(found, "the fields that the bad revision changed were set back")
+	if c.goes.problem == nil {
+		if found := c.splice(files); found != nil {
+			return c.done(found, "the fields that the bad revision changed were set back")
+		}
+		if c.expand = c.skipped; c.expand {
+			if found := c.splice(files); found != nil {
+				return c.done(found, "the fields that the bad revision changed were set back, with values in the place of aliases")
+			}
+		}
+		if found := c.restore(files); found != nil {
+			return c.done(found, "files untouched since were restored as they were at the known-good commit")
+		}
 	}
-	if found := c.restore(files); found != nil {
-		return done(found, "files untouched since were restored as they were at the known-good commit")
-	}
-	if len(c.tried) > 0 {
-		return conflict("%s", c.tried[0])
-	}
-	return conflict("no field of the workload could be traced to a file")
+	return c.hopeless(files)
 }
 
-func done(changes map[string]*[]byte, why string) Result {
+// hopeless says why there is no proved change, with what people may still want.
+func (c *composer) hopeless(files []string) Result {
+	out := conflict("no field of the workload could be traced to a file")
+	switch {
+	case c.goes.problem != nil:
+		out = conflict("%v", c.goes.problem)
+	case len(c.tried) > 0:
+		out = conflict("%s", c.tried[0])
+	}
+	if c.proposal == nil {
+		c.weigh(c.everything(files))
+	}
+	if c.proposal != nil {
+		out.Proposal = c.proposal.changes
+		out.Files = slices.Sorted(maps.Keys(out.Proposal))
+		out.Why += "; with the change proposed here the workload would be known-good, but " + c.proposal.also()
+	}
+	return out
+}
+
+func (c *composer) done(changes map[string]*[]byte, why string) Result {
+	if len(c.goes.shared) > 0 {
+		why += "; left as at head, because others use it too: " + strings.Join(c.goes.shared, ", ")
+	}
 	return Result{Outcome: Changes, Changes: changes, Files: slices.Sorted(maps.Keys(changes)), Why: why}
 }
 
@@ -235,7 +281,13 @@ func (c *composer) determining(t tree.Tree) ([]string, error) {
 	if err != nil || seen.workload == nil {
 		return nil, err
 	}
-	return []string{seen.workload.Origin.File}, nil
+	files := []string{seen.workload.Origin.File}
+	for key := range c.goes.wanted {
+		if file := seen.origins[key]; file != "" {
+			files = append(files, file)
+		}
+	}
+	return files, nil
 }
 
 // restore tries whole files: each alone, then all that are untouched since bad.
@@ -261,6 +313,19 @@ func (c *composer) restore(files []string) map[string]*[]byte {
 	return nil
 }
 
+// everything is every differing file as it was at the known-good commit, whatever was made of it since.
+func (c *composer) everything(files []string) map[string]*[]byte {
+	all := map[string]*[]byte{}
+	for _, name := range files {
+		content, err := readOptional(c.in.Good, name)
+		if _, exists := c.in.Head.BlobID(name); err != nil || content == nil && !exists {
+			continue
+		}
+		all[name] = content
+	}
+	return all
+}
+
 func readOptional(t tree.Tree, name string) (*[]byte, error) {
 	if _, exists := t.BlobID(name); !exists {
 		return nil, nil
@@ -277,44 +342,98 @@ func (c *composer) proved(changes map[string]*[]byte) bool {
 	return err == nil
 }
 
-// prove renders head with the changes and compares everything with head.
+// prove renders head with the changes and compares everything with what it is to be.
 func (c *composer) prove(changes map[string]*[]byte) error {
+	found := c.weigh(changes)
+	switch {
+	case found.err != nil:
+		return found.err
+	case len(found.besides) > 0:
+		return errors.New("the revert would also change " + found.besides[0])
+	}
+	return nil
+}
+
+// attempt is what a set of changes does.
+type attempt struct {
+	changes map[string]*[]byte
+	// err says why the workload would not be known-good.
+	err error
+	// besides are the things that would change and must not.
+	besides []string
+}
+
+// maxNamed is how many things that a proposal also changes are named.
+const maxNamed = 8
+
+func (a *attempt) also() string {
+	switch n := len(a.besides); {
+	case n == 0:
+		return "edits made since in the same places would be undone"
+	case n > maxNamed:
+		return fmt.Sprintf("these would change too: %s, and %d more", strings.Join(a.besides[:maxNamed], ", "), n-maxNamed)
+	}
+	return "these would change too: " + strings.Join(a.besides, ", ")
+}
+
+// weigh renders head with the changes, says what that does, and remembers the best that makes the workload known-good.
+func (c *composer) weigh(changes map[string]*[]byte) *attempt {
+	out := &attempt{changes: changes}
 	after := tree.Overlay(c.in.Head, changes)
 	seen, err := see(after, c.in)
-	if err != nil {
-		return fmt.Errorf("with the revert the folder no longer renders: %w", err)
-	}
 	switch {
+	case err != nil:
+		out.err = fmt.Errorf("with the revert the folder no longer renders: %w", err)
+		return out
 	case seen.revision != c.in.GoodRevision:
-		return fmt.Errorf("with the revert the workload would be revision %q, not %s: other commits changed its template too",
+		out.err = fmt.Errorf("with the revert the workload would be revision %q, not %s: other commits changed its template too",
 			seen.revision, c.in.GoodRevision)
 	case !reflect.DeepEqual(seen.rest, c.head.rest):
-		return errors.New("the revert would also change fields of the workload outside its pod template")
+		out.besides = append(out.besides, "fields of the workload outside its pod template")
 	}
-	for key, object := range c.head.others {
-		if !reflect.DeepEqual(object, seen.others[key]) {
-			return fmt.Errorf("the revert would also change %s", key)
+	out.besides = append(out.besides, c.strays(seen)...)
+	elsewhere, err := c.elsewhere(changes, after)
+	if err != nil {
+		out.err = err
+	}
+	out.besides = append(out.besides, elsewhere...)
+	if out.err == nil && (c.proposal == nil || len(out.besides) < len(c.proposal.besides)) {
+		c.proposal = out
+	}
+	return out
+}
+
+// strays are the other objects that are not as they are to be.
+func (c *composer) strays(seen sight) []string {
+	keys := maps.Clone(c.head.others)
+	maps.Copy(keys, seen.others)
+	maps.Copy(keys, c.goes.wanted)
+	var out []string
+	for _, key := range slices.SortedFunc(maps.Keys(keys), compareKeys) {
+		_, ours := c.goes.wanted[key]
+		if ours && c.goes.is(key, seen.others[key]) || !ours && reflect.DeepEqual(c.head.others[key], seen.others[key]) {
+			continue
 		}
-	}
-	for key := range seen.others {
-		if _, existed := c.head.others[key]; !existed {
-			return fmt.Errorf("the revert would also add %s", key)
+		if ours {
+			out = append(out, key.String()+" other than to its known-good content")
+			continue
 		}
+		out = append(out, key.String())
 	}
-	return c.proveElsewhere(changes, after)
+	return out
 }
 
 // maxFiles bounds the search for other kustomizations in a repository.
 const maxFiles = 100_000
 
-// proveElsewhere renders every other kustomization of the repository that reads
+// elsewhere renders every other kustomization of the repository that reads
 // one of the changed files: a base shared with another environment must not
-// carry the revert there.
-func (c *composer) proveElsewhere(changes map[string]*[]byte, after tree.Tree) error {
+// carry the revert there. It returns the folders that would change.
+func (c *composer) elsewhere(changes map[string]*[]byte, after tree.Tree) (changed []string, err error) {
 	if c.overlays == nil {
 		folders, err := kustomizations(c.in.Head, c.in.Path)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.overlays = folders
 	}
@@ -328,10 +447,10 @@ func (c *composer) proveElsewhere(changes map[string]*[]byte, after tree.Tree) e
 			continue
 		}
 		if errBefore != nil || errAfter != nil || render.Digest(before) != render.Digest(now) {
-			return fmt.Errorf("the revert would also change folder %s, which shares a file with this one", folder)
+			changed = append(changed, fmt.Sprintf("folder %s, which shares a file with this one", folder))
 		}
 	}
-	return nil
+	return changed, nil
 }
 
 func reads(t tree.Tree, folder string, changes map[string]*[]byte) bool {

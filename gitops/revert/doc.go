@@ -4,9 +4,10 @@
 //
 // Invariants (G1, G3 of the design): a result of kind Changes has been proved by
 // rendering the head with the changes laid over it: this workload's template has
-// the good revision; everything else of this workload, every other object of the
-// folder, and the rendering of every other kustomization that reads a changed
-// file are as they were at head. Anything that cannot be proved is a Conflict,
+// the good revision; the ConfigMaps and Secrets that it names, and nobody else
+// does, have good's content wherever bad changed it; everything else of this
+// workload, every other object of the folder, and the rendering of every other
+// kustomization that reads a changed file are as they were at head. Anything that cannot be proved is a Conflict,
 // never a wrong commit. A head that no longer declares the bad revision is
 // AlreadyResolved, which makes a repeated revert harmless.
 //
@@ -18,15 +19,17 @@
 // reports; nothing is re-encoded, so comments, quotes, line endings, flow style,
 // block scalars and other documents stay, also those that changed in the bad
 // commit itself. Where head says neither, that place is a conflict. All places
-// are tried together, then one by one. A file that the bad side added or removed
+// are tried together, then without those whose absence makes the result better,
+// then one by one. A file that the bad side added or removed
 // goes or comes back whole. If no splice is proved, files untouched between bad
 // and head are restored byte for byte, singly and then together. Splices come
 // first because a whole file may hold unrelated edits, of comments say, that no
 // rendering shows.
 //
-// What is left alone: ConfigMaps and Secrets that the template refers to. Their
-// content is not part of a revision, so a bad change in them is not taken back
-// here; where kustomize generates them with a hash in their name, the name in the
-// template decides, and a template that asks for a name which head no longer
-// generates is a Conflict.
+// What goes back beside the template: entries of data of ConfigMaps and Secrets
+// that the good or the bad template names, written out or generated, where head
+// still says bad (an entry added or edited since stays); documents and files of
+// theirs that the bad side added or took away. One that others name too is left
+// as it is at head. A Conflict carries a Proposal where some change makes the
+// workload known-good at the price of something else, with that price in words.
 package revert

@@ -14,7 +14,13 @@ var errConflict = errors.New("head holds neither the bad nor the good value")
 
 // merger sets head's text back to good where good and bad differ and head still
 // says bad.
-type merger struct{ good, bad, head *source }
+type merger struct {
+	good, bad, head *source
+	// expand replaces an alias by the value that good had there. Without it an alias of the same anchor on all sides is left
+	// to what its anchor becomes, and skipped says that there was one.
+	expand  bool
+	skipped *bool
+}
 
 // three is one place of a document on the three sides; nil where it is absent.
 type three struct{ good, bad, head *yaml.Node }
@@ -22,6 +28,10 @@ type three struct{ good, bad, head *yaml.Node }
 // node merges two sides' difference into head's node.
 func (m merger) node(n three, at place, path string) ([]edit, error) {
 	if same(n.good, n.bad) || same(n.good, n.head) {
+		return nil, nil
+	}
+	if !m.expand && alias(n.good) != "" && alias(n.good) == alias(n.bad) && alias(n.bad) == alias(n.head) {
+		*m.skipped = true
 		return nil, nil
 	}
 	good, bad, head := resolve(n.good), resolve(n.bad), resolve(n.head)
@@ -35,6 +45,14 @@ func (m merger) node(n three, at place, path string) ([]edit, error) {
 		return nil, fmt.Errorf("%s: %w", path, errConflict)
 	}
 	return m.replace(n, at, path)
+}
+
+// alias is the anchor's name that a node stands for, "" where it is no alias.
+func alias(node *yaml.Node) string {
+	if node == nil || node.Kind != yaml.AliasNode {
+		return ""
+	}
+	return node.Value
 }
 
 // inside merges the children of three collections of one kind; errShape says
@@ -203,6 +221,21 @@ func items(sequence *yaml.Node, key string) ([]entry, bool) {
 	return entries, true
 }
 
+// scalars are the items of a list of plain values that all differ, each its own identity: nil for any other list.
+func scalars(sequence *yaml.Node) []entry {
+	entries := []entry{}
+	seen := map[string]bool{}
+	for _, item := range sequence.Content {
+		value := resolve(item)
+		if value.Kind != yaml.ScalarNode || seen[value.Value] {
+			return nil
+		}
+		seen[value.Value] = true
+		entries = append(entries, entry{id: value.Value, first: item, item: true, value: item})
+	}
+	return entries
+}
+
 func (m merger) sequence(n three, path string) ([]edit, error) {
 	for _, key := range itemKeys {
 		good, ok1 := items(n.good, key)
@@ -212,6 +245,18 @@ func (m merger) sequence(n three, path string) ([]edit, error) {
 			return m.entries(good, bad, head, path)
 		}
 	}
+	edits, err := m.positions(n, path)
+	if err == nil || same(n.bad, n.head) {
+		return edits, err
+	}
+	if good, bad, head := scalars(n.good), scalars(n.bad), scalars(n.head); good != nil && bad != nil && head != nil {
+		return m.entries(good, bad, head, path)
+	}
+	return nil, err
+}
+
+// positions merges lists of one length item by item.
+func (m merger) positions(n three, path string) ([]edit, error) {
 	if len(n.good.Content) != len(n.bad.Content) || len(n.bad.Content) != len(n.head.Content) {
 		return nil, fmt.Errorf("%s: %w", path, errShape)
 	}
@@ -356,6 +401,7 @@ func (m merger) insert(g entry, good, head []entry) ([]edit, error) {
 		return nil, err
 	}
 	margin := strings.Repeat(" ", indent)
+	text = m.remarks(g, margin) + text
 	var after *entry
 	for _, sibling := range good {
 		if sibling.id == g.id {
@@ -378,6 +424,21 @@ func (m merger) insert(g entry, good, head []entry) ([]edit, error) {
 		return nil, err
 	}
 	return []edit{{end, end, m.head.eol + margin + text}}, nil
+}
+
+// remarks are the comment lines right above an entry of good which head does not have, to come back with it.
+func (m merger) remarks(g entry, margin string) string {
+	out := ""
+	line := m.good.lineStart(m.first(m.good, g))
+	for line > m.good.lines[0] {
+		line = m.good.lineStart(line - 1)
+		text := strings.TrimSpace(string(m.good.data[line:m.good.lineEnd(line)]))
+		if !strings.HasPrefix(text, "#") || strings.Contains(string(m.head.data), text) || strings.Contains(string(m.bad.data), text) {
+			break
+		}
+		out = text + m.head.eol + margin + out
+	}
+	return out
 }
 
 // remove takes an entry's lines out, and the comments above it that came with it.

@@ -3,7 +3,9 @@ package revert
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -45,6 +47,11 @@ func (c *composer) splice(files []string) map[string]*[]byte {
 	if len(units) == 1 || len(units) > maxUnits {
 		return nil
 	}
+	if kept := c.without(units, sources); len(kept) > 0 && len(kept) < len(units) {
+		if found := c.try(kept, sources); found != nil {
+			return found
+		}
+	}
 	for i := range units {
 		if found := c.try(units[i:i+1], sources); found != nil {
 			return found
@@ -53,7 +60,46 @@ func (c *composer) splice(files []string) map[string]*[]byte {
 	return nil
 }
 
+// without leaves out, one after the other, the units whose absence makes the result better.
+func (c *composer) without(units []unit, sources map[string]*source) []unit {
+	badness := func(units []unit) int {
+		changes := c.changes(units, sources)
+		if len(changes) == 0 {
+			return math.MaxInt
+		}
+		result := c.weigh(changes)
+		switch {
+		case result.err != nil && len(result.besides) == 0:
+			return math.MaxInt - 1
+		case result.err != nil:
+			return len(result.besides) + 1
+		}
+		return len(result.besides)
+	}
+	least := badness(units)
+	for again := true; again && least > 0; {
+		again = false
+		for i := 0; i < len(units) && least > 0; {
+			fewer := slices.Delete(slices.Clone(units), i, i+1)
+			if now := badness(fewer); now < least {
+				units, least, again = fewer, now, true
+				continue
+			}
+			i++
+		}
+	}
+	return units
+}
+
 func (c *composer) try(units []unit, sources map[string]*source) map[string]*[]byte {
+	if changes := c.changes(units, sources); changes != nil && c.proved(changes) {
+		return changes
+	}
+	return nil
+}
+
+// changes are the files that a set of units makes; nil where they do not go together.
+func (c *composer) changes(units []unit, sources map[string]*source) map[string]*[]byte {
 	changes := map[string]*[]byte{}
 	edits := map[string][]edit{}
 	for _, u := range units {
@@ -71,10 +117,7 @@ func (c *composer) try(units []unit, sources map[string]*source) map[string]*[]b
 		}
 		changes[name] = &content
 	}
-	if c.proved(changes) {
-		return changes
-	}
-	return nil
+	return changes
 }
 
 // units finds what can be set back in one file.
@@ -99,7 +142,14 @@ func (c *composer) units(name string) ([]unit, *source, error) {
 		}
 		return []unit{{file: name, whole: true, to: good}}, nil, nil
 	}
-	m := merger{}
+	if !isManifest(name) {
+		merged, err := mergeLines(name, *good, *bad, *head)
+		if err != nil {
+			return nil, nil, err
+		}
+		return []unit{{file: name, whole: true, to: &merged}}, nil, nil
+	}
+	m := merger{expand: c.expand, skipped: &c.skipped}
 	for _, side := range []struct {
 		to   **source
 		data []byte
@@ -123,6 +173,11 @@ func (c *composer) units(name string) ([]unit, *source, error) {
 	return units, m.head, problems
 }
 
+// isManifest says that a file is YAML; what else is read is text that kustomize makes ConfigMaps and Secrets from.
+func isManifest(name string) bool {
+	return isKustomization(name) || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".json")
+}
+
 // roots lists the places of a file from which merging starts.
 func (c *composer) roots(m merger) []func() ([]edit, error) {
 	name := m.head.name
@@ -133,6 +188,10 @@ func (c *composer) roots(m merger) []func() ([]edit, error) {
 	kustomize := render.IsKustomize(c.in.Head, c.in.Path)
 	for _, head := range m.head.documents {
 		document := identity(head)
+		if c.goesBack(document, kustomize) {
+			roots = append(roots, m.contentRoots(document)...)
+			continue
+		}
 		if !c.concerns(document, kustomize) {
 			continue
 		}
@@ -150,7 +209,49 @@ func (c *composer) roots(m merger) []func() ([]edit, error) {
 		}
 		roots = append(roots, func() ([]edit, error) { return m.template(n) })
 	}
+	for _, good := range m.good.documents { // what the bad side took away
+		if document := identity(good); c.goesBack(document, kustomize) && m.head.find(document) == nil && m.bad.find(document) == nil {
+			roots = append(roots, func() ([]edit, error) { return m.insertDocument(good) })
+		}
+	}
 	return roots
+}
+
+// contentRoots are the fields of a ConfigMap or Secret that its pods see, or the document as a whole where the bad side
+// added it.
+func (m merger) contentRoots(document named) []func() ([]edit, error) {
+	good, bad, head := m.good.find(document), m.bad.find(document), m.head.find(document)
+	switch {
+	case good == nil && bad == nil:
+		return nil
+	case good == nil && same(body(bad), body(head)):
+		return []func() ([]edit, error){func() ([]edit, error) { return m.removeDocument(head) }}
+	case good == nil || bad == nil:
+		return nil
+	}
+	var roots []func() ([]edit, error)
+	g, b, h := pairs(body(good)), pairs(body(bad)), pairs(body(head))
+	for _, field := range contentFields {
+		roots = append(roots, func() ([]edit, error) { return m.one(g, b, h, field, ": "+document.name) })
+	}
+	return roots
+}
+
+// goesBack says whether a document may declare something that goes back with the workload.
+func (c *composer) goesBack(document named, kustomize bool) bool {
+	if document.kind != kindConfigMap && document.kind != kindSecret || document.name == "" {
+		return false
+	}
+	for key := range c.goes.wanted {
+		if key.Kind != document.kind {
+			continue
+		}
+		if kustomize && strings.Contains(key.Name, document.name) ||
+			key.Name == document.name && (document.namespace == "" || document.namespace == key.Namespace) {
+			return true
+		}
+	}
+	return false
 }
 
 // kustomizationRoots are the top-level fields that differ; each image is one of
@@ -163,8 +264,8 @@ func (m merger) kustomizationRoots() []func() ([]edit, error) {
 	}
 	for _, key := range union(pairs(good), pairs(bad)) {
 		g, b, h := only(good, key), only(bad, key), only(head, key)
-		if key == "images" && len(g) == 1 && len(b) == 1 && len(h) == 1 {
-			roots = append(roots, m.imageRoots(three{g[0].value, b[0].value, h[0].value})...)
+		if slices.Contains(itemised, key) && len(g) == 1 && len(b) == 1 && len(h) == 1 {
+			roots = append(roots, m.itemRoots(key, three{g[0].value, b[0].value, h[0].value})...)
 			continue
 		}
 		roots = append(roots, func() ([]edit, error) { return m.one(pairs(good), pairs(bad), pairs(head), key, "") })
@@ -172,17 +273,20 @@ func (m merger) kustomizationRoots() []func() ([]edit, error) {
 	return roots
 }
 
-func (m merger) imageRoots(n three) []func() ([]edit, error) {
+// itemised are the fields of a kustomization whose items go back one by one.
+var itemised = []string{"images", "configMapGenerator", "secretGenerator"}
+
+func (m merger) itemRoots(field string, n three) []func() ([]edit, error) {
 	n = three{resolve(n.good), resolve(n.bad), resolve(n.head)}
 	good, ok1 := items(n.good, "name")
 	bad, ok2 := items(n.bad, "name")
 	head, ok3 := items(n.head, "name")
 	if !ok1 || !ok2 || !ok3 || n.head.Style&yaml.FlowStyle != 0 {
-		return []func() ([]edit, error){func() ([]edit, error) { return m.node(n, place{}, ": images") }}
+		return []func() ([]edit, error){func() ([]edit, error) { return m.node(n, place{}, ": "+field) }}
 	}
 	var roots []func() ([]edit, error)
 	for _, id := range union(good, bad) {
-		roots = append(roots, func() ([]edit, error) { return m.one(good, bad, head, id, ": images") })
+		roots = append(roots, func() ([]edit, error) { return m.one(good, bad, head, id, ": "+field) })
 	}
 	return roots
 }

@@ -24,6 +24,8 @@ type Pull struct {
 	Branch, Base string
 	Title, Body  string
 	State        string // open, closed, merged
+	// Fork says that the branch is in another repository.
+	Fork bool
 	Commit       string
 }
 
@@ -145,7 +147,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 		keep := query.Get("state") == "all"
 		switch s.kind {
 		case "GitHub":
-			keep = keep && strings.HasSuffix(query.Get("head"), ":"+p.Branch) && query.Get("base") == p.Base
+			keep = keep && !p.Fork && strings.HasSuffix(query.Get("head"), ":"+p.Branch) && query.Get("base") == p.Base
 		case "GitLab":
 			keep = keep && query.Get("source_branch") == p.Branch && query.Get("target_branch") == p.Base
 		}
@@ -204,14 +206,28 @@ func (s *Server) duplicate(w http.ResponseWriter, other Pull) {
 }
 
 func (s *Server) shape(p Pull) map[string]any {
+	from := 1
+	if p.Fork {
+		from = 2
+	}
 	web := fmt.Sprintf("%s/%s/pulls/%d", s.http.URL, s.repo, p.Number)
 	if s.kind == "GitLab" {
 		state := map[string]string{"open": "opened", "closed": "closed", "merged": "merged"}[p.State]
 		return map[string]any{"iid": p.Number, "id": p.Number + 1000, "web_url": web, "state": state, "source_branch": p.Branch, "target_branch": p.Base,
+			"source_project_id": from, "target_project_id": 1,
 			"merge_commit_sha": orNil(p.Commit), "squash_commit_sha": nil, "sha": "0123"}
 	}
 	out := map[string]any{"number": p.Number, "id": p.Number + 1000, "html_url": web, "state": "closed", "merged_at": nil, "merge_commit_sha": orNil(p.Commit),
-		"head": map[string]any{"ref": p.Branch}, "base": map[string]any{"ref": p.Base}}
+		"head": map[string]any{"ref": p.Branch, "label": "shop:" + p.Branch, "repo": map[string]any{"id": from}},
+		"base": map[string]any{"ref": p.Base, "label": "shop:" + p.Base, "repo": map[string]any{"id": 1}}}
+	if s.kind == "Gitea" {
+		head := p.Branch
+		if p.State != "open" { // the branch is deleted
+			head = fmt.Sprintf("refs/pull/%d/head", p.Number)
+		}
+		out["head"] = map[string]any{"ref": head, "label": p.Branch, "repo_id": from}
+		out["base"] = map[string]any{"ref": p.Base, "label": p.Base, "repo_id": 1}
+	}
 	switch p.State {
 	case "open":
 		out["state"] = "open"
