@@ -16,12 +16,12 @@ type github struct {
 
 // githubPull is what GitHub and Gitea have in common of a pull request.
 type githubPull struct {
-	Number      int64  `json:"number"`
-	HTMLURL     string `json:"html_url"`
-	State       string `json:"state"`
-	Merged      bool   `json:"merged"`
-	MergedAt    string `json:"merged_at"`
-	MergeCommit string `json:"merge_commit_sha"`
+	Number      int64    `json:"number"`
+	HTMLURL     string   `json:"html_url"`
+	State       string   `json:"state"`
+	Merged      bool     `json:"merged"`
+	MergedAt    string   `json:"merged_at"`
+	MergeCommit string   `json:"merge_commit_sha"`
 	Head        pullSide `json:"head"`
 	Base        pullSide `json:"base"`
 }

@@ -25,8 +25,8 @@ type Pull struct {
 	Title, Body  string
 	State        string // open, closed, merged
 	// Fork says that the branch is in another repository.
-	Fork bool
-	Commit       string
+	Fork   bool
+	Commit string
 }
 
 // Server is one repository's API.
