@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -24,9 +23,10 @@ import (
 
 const (
 	// tries is how often a race is run again before it is left for later.
-	tries = 6
-	// longestPause is the longest pause between two tries.
-	longestPause = 500 * time.Millisecond
+	tries = 10
+	// shortestPause and longestPause bound the pause between two tries.
+	shortestPause = 100 * time.Millisecond
+	longestPause  = 5 * time.Second
 	// longestRetry is how long a Pending revert waits at most before it is tried again.
 	longestRetry = 2 * time.Minute
 	// perHour is how many reverts of a workload an hour has, where the Repository does not say.
@@ -47,10 +47,10 @@ type Reconciler struct {
 	Version string
 	// Now is the clock; nil is the wall clock.
 	Now func() time.Time
-	// Pause waits between two tries of a lost race; nil waits a random time of up to half a second.
+	// Pause waits between two tries of a lost race; nil waits a random time, longer after each.
 	Pause func(ctx context.Context)
 
-	writers keyed
+	writers writers
 	looked  sync.Map // UID of a Rollout: what was looked for in vain, and where
 }
 
@@ -87,9 +87,8 @@ func (r *Reconciler) revert(ctx context.Context, rollout *v1alpha1.Rollout) (ctr
 		return r.trouble(ctx, rollout, err)
 	}
 	due := r.requestFor(rollout, repo)
-	unlock := r.writers.lock(way.read.URL, way.read.Branch)
-	found, err := r.race(ctx, way, due)
-	unlock()
+	at := place{url: way.read.URL, branch: way.read.Branch, repository: string(repo.UID) + " " + client.ObjectKeyFromObject(repo).String()}
+	found, err := r.write(ctx, at, way, due)
 	if err != nil {
 		if errors.Is(err, git.ErrAuth) && repo.Spec.Write.SecretRef == nil {
 			err = fmt.Errorf("%w (Repository %q has no spec.write.secretRef)", err, repo.Name)
@@ -123,19 +122,6 @@ func waits(state v1alpha1.RevertState) bool {
 		return true
 	}
 	return false
-}
-
-// race tries until the push is decided. After a lost race, or a lost answer, all is looked at and computed again.
-func (r *Reconciler) race(ctx context.Context, way access, due request) (finding, error) {
-	for try := 1; ; try++ {
-		found, err := way.try(ctx, due)
-		again := errors.Is(err, git.ErrStale) || errors.Is(err, git.ErrOutcomeUnknown)
-		if !again || try == tries {
-			return found, err
-		}
-		log.FromContext(ctx).V(1).Info("push is tried again on the branch as it is now", "try", try, "error", err.Error())
-		r.pause(ctx)
-	}
 }
 
 // watch looks whether people have solved what Belay could not, or decided what it proposed.
@@ -317,12 +303,14 @@ func (r *Reconciler) poke(ctx context.Context, repo *v1alpha1.Repository, commit
 	}
 }
 
-func (r *Reconciler) pause(ctx context.Context) {
+// pause waits before another try: a random time, of up to twice as much after every try.
+func (r *Reconciler) pause(ctx context.Context, try int) {
 	if r.Pause != nil {
 		r.Pause(ctx)
 		return
 	}
-	timer := time.NewTimer(rand.N(longestPause)) //nolint:gosec // spreads load, guards nothing
+	limit := min(longestPause, shortestPause<<try)
+	timer := time.NewTimer(shortestPause + rand.N(limit)) //nolint:gosec // spreads load, guards nothing
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -335,39 +323,4 @@ func (r *Reconciler) now() time.Time {
 		return r.Now()
 	}
 	return time.Now()
-}
-
-// keyed lets one goroutine at a time write to a branch.
-type keyed struct {
-	mu    sync.Mutex
-	locks map[types.NamespacedName]*holder
-}
-
-type holder struct {
-	mu      sync.Mutex
-	waiting int
-}
-
-func (k *keyed) lock(url, branch string) (unlock func()) {
-	key := types.NamespacedName{Namespace: url, Name: branch}
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = map[types.NamespacedName]*holder{}
-	}
-	h := k.locks[key]
-	if h == nil {
-		h = &holder{}
-		k.locks[key] = h
-	}
-	h.waiting++
-	k.mu.Unlock()
-	h.mu.Lock()
-	return func() {
-		h.mu.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if h.waiting--; h.waiting == 0 {
-			delete(k.locks, key)
-		}
-	}
 }

@@ -3,8 +3,6 @@ package revert
 import (
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -326,24 +324,6 @@ func TestTroubleKeepsItPendingAndHeals(t *testing.T) {
 			r, _ = w.reconcile()
 			expect(t, r, v1alpha1.RevertPushed, metav1.ConditionTrue)
 		})
-	}
-}
-
-func TestTwoWorkloadsOneBranch(t *testing.T) {
-	var inside, most atomic.Int32
-	var locks keyed
-	var group sync.WaitGroup
-	for range 16 {
-		group.Go(func() {
-			unlock := locks.lock("url", "main")
-			most.Store(max(most.Load(), inside.Add(1)))
-			inside.Add(-1)
-			unlock()
-		})
-	}
-	group.Wait()
-	if most.Load() != 1 || len(locks.locks) != 0 {
-		t.Errorf("%d writers at once, %d locks left", most.Load(), len(locks.locks))
 	}
 }
 

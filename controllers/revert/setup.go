@@ -20,7 +20,7 @@ import (
 
 // Options are the settings of the controller.
 type Options struct {
-	// MaxConcurrent is how many Rollouts are worked on at once. Default 2.
+	// MaxConcurrent is how many Rollouts are worked on at once; those of one branch are pushed together. Default 16.
 	MaxConcurrent int
 }
 
@@ -30,7 +30,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, options Options) error {
 		Named("revert").
 		For(&v1alpha1.Rollout{}, builder.WithPredicates(concerned())).
 		Watches(&v1alpha1.Repository{}, handler.EnqueueRequestsFromMapFunc(r.rolloutsOf), builder.WithPredicates(moved())).
-		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(options.MaxConcurrent, 2)}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: cmp.Or(options.MaxConcurrent, 16)}).
 		Complete(r)
 	if err != nil {
 		return fmt.Errorf("setting up the revert controller: %w", err)

@@ -48,6 +48,7 @@ type request struct {
 // branch is a fetched branch with its history along first parents.
 type branch struct {
 	repo      *git.Repo
+	head      string
 	log       []git.Commit
 	truncated bool
 }
@@ -77,7 +78,7 @@ func (a access) fetch(ctx context.Context, depth int) (branch, error) {
 	if err != nil {
 		return branch{}, fmt.Errorf("reading history: %w", err)
 	}
-	return branch{repo: repo, log: log, truncated: truncated}, nil
+	return branch{repo: repo, head: repo.Head(), log: log, truncated: truncated}, nil
 }
 
 // try makes one try at the revert: ErrStale and ErrOutcomeUnknown mean that another one is due at once.
@@ -108,7 +109,7 @@ func (b branch) compose(r request, last bool) (finding, map[string]*[]byte, erro
 		return f, nil, err
 	}
 	if declared != r.bad {
-		return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.repo.Head())}, nil, nil
+		return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.head)}, nil, nil
 	}
 	bad, good, err := b.find(r)
 	if err == nil && good == "" {
@@ -170,7 +171,7 @@ func (b branch) look(r request) (finding, string, error) {
 			return finding{state: v1alpha1.RevertPushed, commit: commit.SHA, why: "the revert is in Git"}, "", nil
 		}
 	}
-	tree, err := b.repo.Tree(b.repo.Head())
+	tree, err := b.repo.Tree(b.head)
 	if err != nil {
 		return finding{}, "", fmt.Errorf("reading head: %w", err)
 	}
@@ -229,7 +230,7 @@ func (b branch) hinted(r request) string {
 func (b branch) change(r request, f finding) (finding, map[string]*[]byte, error) {
 	in := revert.Input{Path: r.path, Workload: r.workload, GoodRevision: r.good, BadRevision: r.bad}
 	var err error
-	if in.Head, err = b.repo.Tree(b.repo.Head()); err != nil {
+	if in.Head, err = b.repo.Tree(b.head); err != nil {
 		return finding{}, nil, fmt.Errorf("reading head: %w", err)
 	}
 	if in.Bad, err = b.repo.Tree(f.badCommit); err != nil {
@@ -258,15 +259,10 @@ func (b branch) change(r request, f finding) (finding, map[string]*[]byte, error
 
 // push carries a composed revert to the branch, or to people.
 func (a access) push(ctx context.Context, b branch, r request, f finding, changes map[string]*[]byte) (finding, error) {
-	r.message.BadCommit, r.message.GoodCommit = f.badCommit, f.goodCommit
 	if f.doubt != "" && (a.strategy == v1alpha1.StrategyPush || a.forgeProblem != nil) {
 		return conflict(f, f.doubt), nil
 	}
-	p := proposal{base: b.repo.Head(), message: revert.Message(r.message)}
-	var err error
-	p.commit, err = b.repo.Write(p.base, changes, git.CommitOptions{
-		Message: p.message, AuthorName: r.author.Name, AuthorEmail: r.author.Email, When: r.at, Sign: a.sign,
-	})
+	p, err := a.commit(b, r, f, changes)
 	if err != nil {
 		return conflict(f, err.Error()), nil
 	}
@@ -295,8 +291,24 @@ func (a access) push(ctx context.Context, b branch, r request, f finding, change
 	case err != nil:
 		return f, err
 	}
-	f.state, f.commit, f.why = v1alpha1.RevertPushed, p.commit, fmt.Sprintf("commit %s takes revision %s back to %s", p.commit, r.bad, r.good)
-	return f, nil
+	return r.pushed(f, p.commit), nil
+}
+
+// commit makes the commit, which stays in this process until it is pushed.
+func (a access) commit(b branch, r request, f finding, changes map[string]*[]byte) (proposal, error) {
+	r.message.BadCommit, r.message.GoodCommit = f.badCommit, f.goodCommit
+	p := proposal{base: b.head, message: revert.Message(r.message)}
+	var err error
+	p.commit, err = b.repo.Write(p.base, changes, git.CommitOptions{
+		Message: p.message, AuthorName: r.author.Name, AuthorEmail: r.author.Email, When: r.at, Sign: a.sign,
+	})
+	return p, err
+}
+
+func (r request) pushed(f finding, commit string) finding {
+	f.state, f.commit = v1alpha1.RevertPushed, commit
+	f.why = fmt.Sprintf("commit %s takes revision %s back to %s", commit, r.bad, r.good)
+	return f
 }
 
 func (a access) pushBranch(ctx context.Context, b branch, p proposal) error {
@@ -319,7 +331,7 @@ func (a access) watch(ctx context.Context, r request) (finding, error) {
 	if f.state != "" || declared == r.bad {
 		return finding{}, nil
 	}
-	return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.repo.Head())}, nil
+	return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.head)}, nil
 }
 
 // known finds the newest commit that declares a revision.

@@ -29,8 +29,13 @@ type Server struct {
 	// requests counts all requests.
 	requests atomic.Int32
 	// onPush runs before a push is handed to git.
-	mutex  sync.Mutex
-	onPush func()
+	mutex   sync.Mutex
+	onPush  func()
+	serving sync.WaitGroup
+	// down drops every connection.
+	down atomic.Bool
+	// pushes counts what was handed to git.
+	pushes atomic.Int32
 	// at is the time of commits made from now on; zero: the clock's.
 	at time.Time
 }
@@ -76,12 +81,26 @@ func (s *Server) OnPush(do func()) {
 	s.onPush = do
 }
 
+// Down drops every connection, until it is up again.
+func (s *Server) Down(down bool) { s.down.Store(down) }
+
+// Pushes are how many pushes git has been given.
+func (s *Server) Pushes() int { return int(s.pushes.Load()) }
+
+// Settle waits until no request is being served.
+func (s *Server) Settle() { s.serving.Wait() }
+
 // At makes commits as if at that time.
 func (s *Server) At(when time.Time) { s.at = when }
 
 func (s *Server) handler(backend http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
+		s.serving.Add(1)
+		defer s.serving.Done()
+		if s.down.Load() {
+			panic(http.ErrAbortHandler)
+		}
 		user, password, _ := r.BasicAuth()
 		if s.user != "" && (user != s.user || password != s.password) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
@@ -103,6 +122,7 @@ func (s *Server) handler(backend http.Handler) http.Handler {
 		if before != nil {
 			before()
 		}
+		s.pushes.Add(1)
 		if s.losing.Add(-1) >= 0 {
 			backend.ServeHTTP(httptest.NewRecorder(), r)
 			panic(http.ErrAbortHandler)
@@ -165,6 +185,26 @@ func (s *Server) Unprotect(repository string) {
 // those with an empty string deleted, and returns its name.
 func (s *Server) Commit(repository, branch, message string, files map[string]string) string {
 	s.t.Helper()
+	commit, update := s.compose(repository, branch, message, files)
+	if out, err := update.CombinedOutput(); err != nil {
+		s.t.Fatalf("moving %s: %v\n%s", branch, err, out)
+	}
+	return commit
+}
+
+// TryCommit is Commit by somebody who begins anew as long as others are quicker.
+func (s *Server) TryCommit(repository, branch, message string, files map[string]string) {
+	s.t.Helper()
+	for {
+		if _, update := s.compose(repository, branch, message, files); update.Run() == nil || s.t.Context().Err() != nil {
+			return
+		}
+	}
+}
+
+// compose makes a commit, and the command that moves the branch to it from where it was.
+func (s *Server) compose(repository, branch, message string, files map[string]string) (string, *exec.Cmd) {
+	s.t.Helper()
 	index, err := os.CreateTemp(s.t.TempDir(), "index")
 	if err != nil {
 		s.t.Fatal(err)
@@ -188,8 +228,11 @@ func (s *Server) Commit(repository, branch, message string, files map[string]str
 	}
 	tree := strings.TrimSpace(s.git(repository, env, "", "write-tree"))
 	commit := strings.TrimSpace(s.git(repository, env, "", append(args, tree)...))
-	s.Git(repository, "update-ref", "refs/heads/"+branch, commit)
-	return commit
+	update := []string{"update-ref", "refs/heads/" + branch, commit}
+	if parent != "" {
+		update = append(update, parent)
+	}
+	return commit, s.command("", nil, append([]string{"--git-dir", s.Dir(repository)}, update...)...)
 }
 
 // Replace puts a raw commit object in place of the head of a branch, and returns its name.
@@ -225,6 +268,15 @@ func (s *Server) git(repository string, env []string, input string, args ...stri
 
 func (s *Server) run(input string, env []string, args ...string) string {
 	s.t.Helper()
+	command := s.command(input, env, args...)
+	out, err := command.Output()
+	if err != nil {
+		s.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, errorText(err))
+	}
+	return string(out)
+}
+
+func (s *Server) command(input string, env []string, args ...string) *exec.Cmd {
 	command := exec.Command("git", args...)
 	command.Env = append(os.Environ(), append(env,
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
@@ -235,11 +287,7 @@ func (s *Server) run(input string, env []string, args ...string) string {
 		command.Env = append(command.Env, "GIT_AUTHOR_DATE="+date, "GIT_COMMITTER_DATE="+date)
 	}
 	command.Stdin = strings.NewReader(input)
-	out, err := command.Output()
-	if err != nil {
-		s.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, errorText(err))
-	}
-	return string(out)
+	return command
 }
 
 func errorText(err error) string {
