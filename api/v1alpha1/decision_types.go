@@ -32,7 +32,7 @@ type Decision struct {
 // DecisionSpec is what is asked.
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Decision cannot be changed: make a new one"
-// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Rollout' || (self.action == 'Retry' ? has(self.revision) : has(self.attempt))",message="action Retry needs revision; every other action needs attempt"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Rollout' || (self.action in ['Retry', 'Undo'] ? has(self.revision) : has(self.attempt))",message="actions Retry and Undo need revision; every other action needs attempt"
 // +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Rollout' || !(self.action in ['Approve', 'Promote']) || has(self.step)",message="actions Approve and Promote need step, counted from 0"
 // +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Sync' || has(self.plan) && self.action in ['Approve', 'Reject']",message="a Decision about a Sync has action Approve or Reject, and plan: the digest of status.plan"
 // +kubebuilder:validation:XValidation:rule="self.subject.kind == 'Sync' || !has(self.plan)",message="plan goes with a subject of kind Sync"
@@ -42,9 +42,10 @@ type DecisionSpec struct {
 	Subject DecisionSubject `json:"subject"`
 	// action asked for. Promote leaves the step named, whatever its gates say; PromoteFull goes to promotion at once and
 	// overrules the analysis for the rest of the attempt; Approve opens the step's approval gate; Reject and Abort take
-	// the traffic back; Pause and Resume; Retry takes the revision out of quarantine.
+	// the traffic back; Pause and Resume; Retry takes the revision out of quarantine; Undo has
+	// Git go back from the stable revision, which is named, to the one promoted before it, and needs onFailure.revert.
 	// +required
-	// +kubebuilder:validation:Enum=Promote;PromoteFull;Approve;Reject;Abort;Pause;Resume;Retry
+	// +kubebuilder:validation:Enum=Promote;PromoteFull;Approve;Reject;Abort;Pause;Resume;Retry;Undo
 	Action DecisionAction `json:"action"`
 	// attempt the decision is about; it is refused once that attempt is over.
 	// +optional
@@ -55,7 +56,7 @@ type DecisionSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=31
 	Step *int32 `json:"step,omitempty"`
-	// revision the decision is about, for Retry.
+	// revision the decision is about, for Retry and Undo.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Revision string `json:"revision,omitempty"`
@@ -101,6 +102,7 @@ const (
 	ActionPause       DecisionAction = "Pause"
 	ActionResume      DecisionAction = "Resume"
 	ActionRetry       DecisionAction = "Retry"
+	ActionUndo        DecisionAction = "Undo"
 )
 
 // DecisionStatus is what came of a decision.

@@ -416,6 +416,9 @@ type RevertStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Message string `json:"message,omitempty"`
+	// requestedBy is the person who asked for it with a Decision (Undo); unset where an attempt failed.
+	// +optional
+	RequestedBy *Actor `json:"requestedBy,omitempty"`
 	// requestedAt is when the verdict fell.
 	RequestedAt metav1.Time `json:"requestedAt"`
 	// finishedAt is when the revert reached a final state.

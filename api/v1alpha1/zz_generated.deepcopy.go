@@ -2096,6 +2096,11 @@ func (in *RevertStatus) DeepCopyInto(out *RevertStatus) {
 		*out = new(PullRequest)
 		**out = **in
 	}
+	if in.RequestedBy != nil {
+		in, out := &in.RequestedBy, &out.RequestedBy
+		*out = new(Actor)
+		(*in).DeepCopyInto(*out)
+	}
 	in.RequestedAt.DeepCopyInto(&out.RequestedAt)
 	if in.FinishedAt != nil {
 		in, out := &in.FinishedAt, &out.FinishedAt

@@ -1,6 +1,7 @@
 package revert
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -257,6 +258,10 @@ func messageFor(rollout *v1alpha1.Rollout, version string) revert.MessageInput {
 	m := revert.MessageInput{
 		Workload: workloadOf(rollout), BadRevision: status.Revert.Bad, GoodRevision: status.Revert.Good,
 		Attempt: status.Revert.Attempt, Actor: "belay", ControllerVersion: version,
+	}
+	if by := status.Revert.RequestedBy; by != nil {
+		m.Reason, m.Actor, m.Explanation = "Manual", by.Name, "Undone by "+by.Name+": "+cmp.Or(by.Reason, "no reason given")
+		return m
 	}
 	if attempt := status.Attempt; attempt != nil && attempt.Number == m.Attempt && attempt.Verdict != nil {
 		v := attempt.Verdict

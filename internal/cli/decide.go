@@ -116,6 +116,10 @@ func compose(r *v1alpha1.Rollout, o *decideOptions) (*v1alpha1.Decision, error) 
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, GenerateName: strings.TrimRight(prefix[:min(len(prefix), maxGenerateName)], "-.") + "-"},
 		Spec:       v1alpha1.DecisionSpec{Subject: v1alpha1.DecisionSubject{Kind: "Rollout", Name: r.Name}, Action: action, Reason: o.reason},
 	}
+	if action == v1alpha1.ActionUndo {
+		d.Spec.Revision = r.Status.Stable.Revision
+		return d, nil
+	}
 	if action == v1alpha1.ActionRetry {
 		rev, err := toRetry(r, o.revision)
 		d.Spec.Revision = rev

@@ -45,6 +45,9 @@ func (d *draft) apply(dec v1alpha1.Decision) string {
 	if dec.Spec.Action == v1alpha1.ActionRetry {
 		return d.retry(dec.Spec.Revision)
 	}
+	if dec.Spec.Action == v1alpha1.ActionUndo {
+		return d.undo(dec)
+	}
 	a := d.s.Attempt
 	if why := d.overdue(dec); why != "" {
 		return why

@@ -144,6 +144,9 @@ func (o *Observed) analysed(verdict v1alpha1.RunVerdict, passed *metav1.Time) *v
 func (o *Observed) decision(action v1alpha1.DecisionAction, attempt int64, step int32) {
 	d := v1alpha1.Decision{ObjectMeta: metav1.ObjectMeta{Name: "d", UID: types.UID("u" + itoa(int64(len(o.Decisions))))}}
 	d.Spec = v1alpha1.DecisionSpec{Action: action, Attempt: &attempt, Step: &step, Actor: "kim", Reason: "why"}
+	if action == v1alpha1.ActionUndo {
+		d.Spec.Attempt, d.Spec.Step, d.Spec.Revision = nil, nil, "a"
+	}
 	if action == v1alpha1.ActionRetry {
 		d.Spec.Attempt, d.Spec.Step, d.Spec.Revision = nil, nil, "b"
 	}
