@@ -227,3 +227,27 @@ func TestG24_GitDownDuringTheRollback(t *testing.T) {
 		t.Errorf("commits %q", w.subjects())
 	}
 }
+
+// TestBotBumpsTheBadImageAgain: the revert of an attempt is made once. Whoever brings the bad revision back, and however
+// often, there is no second revert, no second alert, and no loop; the Rollout controller holds the revision in quarantine.
+func TestBotBumpsTheBadImageAgain(t *testing.T) {
+	w := newWorld(t)
+	w.fail()
+	w.reconcile()
+	if told := w.told(); len(told) != 1 {
+		t.Fatalf("told %q", told)
+	}
+	for i := range 3 {
+		again := manifest("checkout:2")
+		if i == 1 { // its author, with a remark
+			again = "# it was not that\n" + again
+		}
+		w.git.Commit("fleet", "main", "bump", map[string]string{file: again})
+		w.seen()
+		r, result := w.reconcile()
+		expect(t, r, v1alpha1.RevertPushed, metav1.ConditionTrue)
+		if told := w.told(); w.reverts() != 1 || len(told) != 0 || result.RequeueAfter != 0 {
+			t.Errorf("commits %q, told %q, next look after %v", w.subjects(), told, result.RequeueAfter)
+		}
+	}
+}

@@ -105,16 +105,23 @@ func revisionOf(t *testing.T, image string) string {
 
 func hashOf(t *testing.T, text string) string {
 	t.Helper()
-	var object unstructured.Unstructured
-	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
-		t.Fatal(err)
-	}
-	template, _, _ := unstructured.NestedMap(object.Object, "spec", "template")
-	hash, err := revision.HashMap(template)
+	hash, err := hashText(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return hash
+}
+
+func hashText(text string) (string, error) {
+	var object unstructured.Unstructured
+	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
+		return "", err
+	}
+	template, _, err := unstructured.NestedMap(object.Object, "spec", "template")
+	if err != nil {
+		return "", err
+	}
+	return revision.HashMap(template)
 }
 
 // fail makes the world in which good was committed, then bad, and bad has failed.
