@@ -187,6 +187,8 @@ type composer struct {
 	goes     belongings
 	tried    []string
 	overlays []string
+	// reached are the files of head that each of the overlays reads; nil where that cannot be told.
+	reached  map[string][]string
 	proposal *attempt
 	// expand and skipped: see merger.
 	expand, skipped bool
@@ -438,7 +440,7 @@ func (c *composer) elsewhere(changes map[string]*[]byte, after tree.Tree) (chang
 		c.overlays = folders
 	}
 	for _, folder := range c.overlays {
-		if !reads(c.in.Head, folder, changes) && !reads(after, folder, changes) {
+		if !c.reads(folder, changes, after) {
 			continue
 		}
 		before, errBefore := render.Render(c.in.Head, folder)
@@ -453,10 +455,26 @@ func (c *composer) elsewhere(changes map[string]*[]byte, after tree.Tree) (chang
 	return changed, nil
 }
 
-func reads(t tree.Tree, folder string, changes map[string]*[]byte) bool {
-	files, err := render.Reached(t, folder)
-	if err != nil {
-		return false
+// reads says that a folder reads one of the changed files. What it reads can become other files only where one of those
+// that it reads has changed, so head's list is enough, unless head does not render.
+func (c *composer) reads(folder string, changes map[string]*[]byte, after tree.Tree) bool {
+	files, known := c.reached[folder]
+	if !known {
+		var err error
+		if files, err = render.Reached(c.in.Head, folder); err != nil {
+			files = nil
+		}
+		if c.reached == nil {
+			c.reached = map[string][]string{}
+		}
+		c.reached[folder] = files
+	}
+	if files == nil {
+		now, err := render.Reached(after, folder)
+		if err != nil {
+			return false
+		}
+		files = now
 	}
 	return slices.ContainsFunc(files, func(name string) bool { _, changed := changes[name]; return changed })
 }
