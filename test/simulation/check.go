@@ -87,7 +87,7 @@ func (x *executor) checkEmpty(a planner.Action, before marked) {
 		return
 	}
 	least, most := x.plane()
-	if least < 100 && before.stable > 0 && x.lasting(0) == 0 && x.services[0].exists {
+	if least < 100 && before.stable > 0 && x.lasting(0) == 0 && x.services[0].exists && !x.letIn() {
 		x.violate("T6", "stable Service is emptied while it has weight by: %s", a)
 	}
 	if most > 0 && before.canary > 0 && before.stable > 0 && x.lasting(1) == 0 && !x.truth.timedOut {

@@ -51,3 +51,12 @@ func (w *World) checkDisturbed(view planner.Observed, was, is *v1alpha1.Attempt)
 		}
 	}
 }
+
+// letIn says that the stable Service has none of its own pods, and those of others only because somebody took the role out of its
+// selector: without that it was empty before.
+func (w *World) letIn() bool {
+	st := w.rollout.Status.Stable
+	return w.truth.foreign && st != nil && w.services[0].role != string(v1alpha1.RoleStable) && !slices.ContainsFunc(w.pods, func(p pod) bool {
+		return p.ready && p.Revision == st.Revision
+	})
+}
