@@ -32,6 +32,7 @@ type Repo struct {
 	shallow map[plumbing.Hash]bool
 	fresh   map[plumbing.Hash]bool // written here, unknown to the server
 	folders *folders
+	wide    wide
 }
 
 // Commit is what Belay uses of a commit.
@@ -218,16 +219,11 @@ func (t commitTree) step(parent object.TreeEntry, name string) (object.TreeEntry
 	default:
 		return object.TreeEntry{}, fs.ErrNotExist
 	}
-	dir, err := t.repo.folder(parent.Hash)
-	if err != nil {
-		return object.TreeEntry{}, err
+	entry, found, err := t.repo.entry(parent.Hash, name)
+	if err == nil && !found {
+		err = fs.ErrNotExist
 	}
-	for _, entry := range dir.Entries {
-		if entry.Name == name {
-			return entry, nil
-		}
-	}
-	return object.TreeEntry{}, fs.ErrNotExist
+	return entry, err
 }
 
 func (t commitTree) ReadFile(name string) ([]byte, error) {
