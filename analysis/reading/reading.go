@@ -154,17 +154,12 @@ func (q *Reading) Ask(ctx context.Context, sampler prometheus.Sampler, until tim
 		if err != nil {
 			return nil, err
 		}
-		native := slices.ContainsFunc(samples, func(s prometheus.Samples) bool { return s.Labels["le"] != "" && !classic(s) })
-		if native && q.scale != 1 && q.latency {
-			if !slices.ContainsFunc(samples, classic) {
-				return nil, errors.New("a native histogram of milliseconds is not understood: have Prometheus scrape it as a classic one (always_scrape_classic_histograms)")
+		if q.latency {
+			if samples, err = q.once(samples); err != nil {
+				return nil, err
 			}
-			samples, native = slices.DeleteFunc(slices.Clone(samples), func(s prometheus.Samples) bool { return !classic(s) && !summing(s) }), false
 		}
 		for _, s := range samples {
-			if q.latency && (s.Labels["le"] == "" && !summing(s) || native && classic(s)) { // a histogram that is kept both ways counts once
-				continue
-			}
 			one, err := q.series(s)
 			if err != nil {
 				return nil, err
@@ -180,6 +175,20 @@ func (q *Reading) Ask(ctx context.Context, sampler prometheus.Sampler, until tim
 		}
 	}
 	return out, nil
+}
+
+// once leaves of a histogram that is kept both ways the native one, which resolves more, and what else belongs to no histogram out.
+func (q *Reading) once(samples []prometheus.Samples) ([]prometheus.Samples, error) {
+	native := slices.ContainsFunc(samples, func(s prometheus.Samples) bool { return s.Labels["le"] != "" && !classic(s) })
+	if native && q.scale != 1 {
+		if !slices.ContainsFunc(samples, classic) {
+			return nil, errors.New("a native histogram of milliseconds is not understood: have Prometheus scrape it as a classic one (always_scrape_classic_histograms)")
+		}
+		return slices.DeleteFunc(slices.Clone(samples), func(s prometheus.Samples) bool { return !classic(s) && !summing(s) }), nil
+	}
+	return slices.DeleteFunc(slices.Clone(samples), func(s prometheus.Samples) bool {
+		return s.Labels["le"] == "" && !summing(s) || native && classic(s)
+	}), nil
 }
 
 func classic(s prometheus.Samples) bool { return strings.HasSuffix(s.Labels["__name__"], "_bucket") }

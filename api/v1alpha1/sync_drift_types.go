@@ -244,7 +244,7 @@ type DriftDeclaration struct {
 	// subject of the commit's message.
 	// +optional
 	Subject string `json:"subject,omitempty"`
-	// before: the field was declared no later than this commit; how much earlier is not known.
+	// before true says that the field was declared no later than this commit; how much earlier is not known.
 	// +optional
 	Before bool `json:"before,omitempty"`
 }

@@ -46,7 +46,6 @@ type ApprovalsGate struct {
 	// notTheAuthor Enabled: nobody approves who wrote or committed one of the commits since the one applied. Default Disabled.
 	// +optional
 	// +kubebuilder:default=Disabled
-	// +kubebuilder:validation:Enum=Enabled;Disabled
 	NotTheAuthor Switch `json:"notTheAuthor,omitempty"`
 	// whenRisk is the risk of a plan from which on it needs approval. Default Low: every plan.
 	// +optional
@@ -195,7 +194,7 @@ type SyncRecord struct {
 	// reason of the condition Ready.
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason"`
-	// message, shortened.
+	// message of the condition Ready, shortened.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Message string `json:"message,omitempty"`

@@ -108,13 +108,41 @@ func together(ctx context.Context, jobs []*job) (again []*job, cause error) {
 	way := jobs[0].way
 	b, err := way.fetch(ctx, depths[0])
 	if err != nil {
-		for _, j := range jobs {
-			j.err = err
-		}
+		fail(jobs, err)
 		return nil, nil
 	}
 	base := b.head
-	var stacked, single []*job
+	b, stacked, single := b.stack(jobs)
+	if len(stacked) > 0 {
+		err := way.pushBranch(ctx, b, proposal{base: base, commit: b.head})
+		var rejected *git.RejectedError
+		switch {
+		case errors.As(err, &rejected):
+			single = append(single, stacked...) // each asks for a pull request, on the branch as it is
+		case transient(err):
+			again, cause = append(again, stacked...), err
+		case err != nil:
+			fail(stacked, err)
+		}
+	}
+	for i := range single {
+		more, err := alone(ctx, single[i:i+1])
+		if len(more) > 0 {
+			again, cause = append(again, more...), err
+		}
+	}
+	return again, cause
+}
+
+func fail(jobs []*job, err error) {
+	for _, j := range jobs {
+		j.err = err
+	}
+}
+
+// stack commits one revert on top of the other, and returns the branch with them, those that are on it, and those that have to
+// be carried on by themselves.
+func (b branch) stack(jobs []*job) (on branch, stacked, single []*job) {
 	for _, j := range jobs {
 		f, changes, err := b.compose(j.due, !b.truncated)
 		switch {
@@ -128,34 +156,16 @@ func together(ctx context.Context, jobs []*job) (again []*job, cause error) {
 				j.found = conflict(f, err.Error())
 				continue
 			}
-			j.found = j.due.pushed(f, p.commit)
+			more, err := b.with(p.commit)
+			if err != nil {
+				j.err = err
+				continue
+			}
+			b, j.found = more, j.due.pushed(f, p.commit)
 			stacked = append(stacked, j)
-			if b, err = b.with(p.commit); err != nil {
-				j.err = err
-			}
 		}
 	}
-	if len(stacked) > 0 {
-		err := way.pushBranch(ctx, b, proposal{base: base, commit: b.head})
-		var rejected *git.RejectedError
-		switch {
-		case errors.As(err, &rejected):
-			single = append(single, stacked...) // each asks for a pull request, on the branch as it is
-		case transient(err):
-			again, cause = append(again, stacked...), err
-		case err != nil:
-			for _, j := range stacked {
-				j.err = err
-			}
-		}
-	}
-	for i := range single {
-		more, err := alone(ctx, single[i:i+1])
-		if len(more) > 0 {
-			again, cause = append(again, more...), err
-		}
-	}
-	return again, cause
+	return b, stacked, single
 }
 
 // alone makes one try at one job.

@@ -32,7 +32,7 @@ const (
 )
 
 func TestG13_ThePlanSaysHowRiskyEachActionIsAndWhy(t *testing.T) {
-	prune := func(text string) v1alpha1.InventoryEntry { return item(t, text).Entry }
+	prune := func(text string) *v1alpha1.InventoryEntry { return &item(t, text).Entry }
 	for name, test := range map[string]struct {
 		item  *Item
 		prune *v1alpha1.InventoryEntry
@@ -50,11 +50,11 @@ func TestG13_ThePlanSaysHowRiskyEachActionIsAndWhy(t *testing.T) {
 		"a subject less":       {item: change(t, fmt.Sprintf(binding, jane+", "+joe), fmt.Sprintf(binding, jane)), want: "Update Low"},
 		"a new binding":        {item: change(t, "", fmt.Sprintf(binding, jane)), want: "Create High: it gives rights to User jane: Role r"},
 		"a hook":               {item: change(t, "", hook), want: "Create Medium: it decides what the API server accepts"},
-		"prune":                {prune: new(prune(cm)), want: "Prune Medium: it is deleted: it left Git"},
-		"prune a definition":   {prune: new(prune(crd)), want: "Prune High: every object of the kind goes with its definition"},
-		"prune a namespace":    {prune: new(prune(space)), want: "Prune High: everything in the namespace goes with it"},
-		"prune a workload":     {prune: new(prune(fmt.Sprintf(web, 1, "a"))), want: "Prune High: its pods go with it"},
-		"prune a claim":        {prune: new(prune("{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: d, namespace: shop}}")), want: "Prune High: its data may go with it"},
+		"prune":                {prune: prune(cm), want: "Prune Medium: it is deleted: it left Git"},
+		"prune a definition":   {prune: prune(crd), want: "Prune High: every object of the kind goes with its definition"},
+		"prune a namespace":    {prune: prune(space), want: "Prune High: everything in the namespace goes with it"},
+		"prune a workload":     {prune: prune(fmt.Sprintf(web, 1, "a")), want: "Prune High: its pods go with it"},
+		"prune a claim":        {prune: prune("{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: d, namespace: shop}}"), want: "Prune High: its data may go with it"},
 		"version out of serve": {item: change(t, strings.Replace(crd, "spec: {", "spec: {versions: [{name: v1, served: true}, {name: v2, served: true}], ", 1), strings.Replace(crd, "spec: {", "spec: {versions: [{name: v2, served: true}], ", 1)), want: "Update High: version v1 is no longer served; the definition of a kind is changed"},
 	} {
 		t.Run(name, func(t *testing.T) {

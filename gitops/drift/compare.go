@@ -152,7 +152,8 @@ func At(u *unstructured.Unstructured, path fieldpath.Path) (any, bool) {
 	for _, element := range path {
 		switch {
 		case element.FieldName != nil:
-			m, ok := at.(map[string]any)
+			m, _ := at.(map[string]any)
+			var ok bool
 			if at, ok = m[*element.FieldName]; !ok {
 				return nil, false
 			}

@@ -74,7 +74,7 @@ func TestLostAnswerOfACreation(t *testing.T) {
 
 // Between our look and our creation somebody else opens the same: the refusal is recognised and theirs is used.
 func TestExistsIsNotAnError(t *testing.T) {
-	each(t, func(t *testing.T, s *forgetest.Server, f forge.Forge) {
+	each(t, func(t *testing.T, s *forgetest.Server, _ forge.Forge) {
 		kind := forge.Type(strings.Split(t.Name(), "/")[1])
 		var raced atomic.Bool
 		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

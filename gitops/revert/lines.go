@@ -2,6 +2,7 @@ package revert
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -52,26 +53,12 @@ func (r run) context(bad []string) (before, after *string) {
 func position(head []string, before *string, wanted []string, after *string) int {
 	var found []int
 	for i := 0; i+len(wanted) <= len(head); i++ {
-		match := true
-		for j := range wanted {
-			match = match && head[i+j] == wanted[j]
-		}
-		if match && len(wanted) == 0 {
-			match = before != nil && i > 0 && head[i-1] == *before || before == nil && i == 0 ||
-				after != nil && i < len(head) && head[i] == *after
-		}
-		if match {
+		if slices.Equal(head[i:i+len(wanted)], wanted) && (len(wanted) > 0 || beside(head, i, before, after)) {
 			found = append(found, i)
 		}
 	}
 	if len(found) > 1 { // the neighbours decide
-		var close []int
-		for _, i := range found {
-			if (before == nil || i > 0 && head[i-1] == *before) && (after == nil || i+len(wanted) < len(head) && head[i+len(wanted)] == *after) {
-				close = append(close, i)
-			}
-		}
-		found = close
+		found = slices.DeleteFunc(found, func(i int) bool { return !between(head, i, i+len(wanted), before, after) })
 	}
 	if len(found) != 1 {
 		return -1
@@ -79,31 +66,26 @@ func position(head []string, before *string, wanted []string, after *string) int
 	return found[0]
 }
 
+// beside tells whether the place before line i follows before, or precedes after.
+func beside(head []string, i int, before, after *string) bool {
+	if before == nil && i == 0 || before != nil && i > 0 && head[i-1] == *before {
+		return true
+	}
+	return after != nil && i < len(head) && head[i] == *after
+}
+
+// between tells whether the lines from i to end follow before and precede after, as far as those are known.
+func between(head []string, i, end int, before, after *string) bool {
+	follows := before == nil || i > 0 && head[i-1] == *before
+	precedes := after == nil || end < len(head) && head[end] == *after
+	return follows && precedes
+}
+
 // runs compares two texts by their longest common subsequence.
 func runs(bad, good []string) []run {
-	start := 0
-	for start < len(bad) && start < len(good) && bad[start] == good[start] {
-		start++
-	}
-	endBad, endGood := len(bad), len(good)
-	for endBad > start && endGood > start && bad[endBad-1] == good[endGood-1] {
-		endBad--
-		endGood--
-	}
+	start, endBad, endGood := unlike(bad, good)
 	b, g := bad[start:endBad], good[start:endGood]
-	common := make([][]int, len(b)+1)
-	for i := range common {
-		common[i] = make([]int, len(g)+1)
-	}
-	for i := len(b) - 1; i >= 0; i-- {
-		for j := len(g) - 1; j >= 0; j-- {
-			if b[i] == g[j] {
-				common[i][j] = common[i+1][j+1] + 1
-			} else {
-				common[i][j] = max(common[i+1][j], common[i][j+1])
-			}
-		}
-	}
+	common := inCommon(b, g)
 	var out []run
 	for i, j := 0, 0; i < len(b) || j < len(g); {
 		if i < len(b) && j < len(g) && b[i] == g[j] {
@@ -122,4 +104,35 @@ func runs(bad, good []string) []run {
 		out = append(out, r)
 	}
 	return out
+}
+
+// inCommon[i][j] is the length of the longest common subsequence of b from i on and g from j on.
+func inCommon(b, g []string) [][]int {
+	common := make([][]int, len(b)+1)
+	for i := range common {
+		common[i] = make([]int, len(g)+1)
+	}
+	for i := len(b) - 1; i >= 0; i-- {
+		for j := len(g) - 1; j >= 0; j-- {
+			if b[i] == g[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	return common
+}
+
+// unlike is where two texts begin to differ, and where each of them ends to.
+func unlike(bad, good []string) (start, endBad, endGood int) {
+	for start < len(bad) && start < len(good) && bad[start] == good[start] {
+		start++
+	}
+	endBad, endGood = len(bad), len(good)
+	for endBad > start && endGood > start && bad[endBad-1] == good[endGood-1] {
+		endBad--
+		endGood--
+	}
+	return start, endBad, endGood
 }
