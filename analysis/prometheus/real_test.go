@@ -20,10 +20,7 @@ import (
 // startPrometheus starts a real server that scrapes itself, and gives its address.
 func startPrometheus(t *testing.T) string {
 	t.Helper()
-	binary := os.Getenv("BELAY_TEST_PROMETHEUS")
-	if binary == "" {
-		binary = "/tmp/heavy/prometheus"
-	}
+	binary := os.Getenv("BELAY_TEST_PROMETHEUS") // test/run gives that of the testbed
 	if _, err := os.Stat(binary); err != nil {
 		if os.Getenv("BELAY_TEST_REQUIRE") != "" {
 			t.Fatalf("needs a Prometheus binary: set BELAY_TEST_PROMETHEUS: %v", err)

@@ -236,8 +236,6 @@ func TestForgeTrouble(t *testing.T) {
 		state  v1alpha1.RevertState
 		says   string
 	}{
-		"no type":   {func(_ *world, r *v1alpha1.Repository) { r.Spec.Write.Forge = nil }, v1alpha1.RevertRejected, "spec.write.forge.type is not set"},
-		"no secret": {func(_ *world, r *v1alpha1.Repository) { r.Spec.Write.Forge.SecretRef = nil }, v1alpha1.RevertRejected, "set spec.write.forge.secretRef"},
 		"missing secret": {func(_ *world, r *v1alpha1.Repository) { r.Spec.Write.Forge.SecretRef.Name = "nowhere" },
 			v1alpha1.RevertRejected, `reading Secret "nowhere" of spec.write.forge.secretRef`},
 		"wrong token": {func(w *world, _ *v1alpha1.Repository) { w.secret("forge", "token", "wrong-token-987") }, v1alpha1.RevertPending, "HTTP status 401"},
