@@ -126,7 +126,9 @@ type pressed struct {
 func newPressed(t *testing.T) *pressed {
 	t.Helper()
 	s := &pressed{}
-	s.scene = newScene(t, plan{rate: calmRate, extra: map[string]string{"hpa.yaml": pressure}, change: func(a *stage.App) {
+	// Pods that an autoscaler takes away serve until the gateway has learnt of it, however busy the machine is.
+	drain := env(`{name: LATENCY_MS, value: "5"}`, "{name: LATENCY_MS, value: \"5\"}\n        - {name: DRAIN, value: 10s}")
+	s.scene = newScene(t, plan{rate: calmRate, edit: drain, extra: map[string]string{"hpa.yaml": pressure}, change: func(a *stage.App) {
 		a.Replicas, a.CPU, a.Judged, a.Bake, a.ScaleDownDelay = 0, 1, false, "1s", "1s"
 		a.Steps = []stage.Step{{Name: "half", Weight: 50, Hold: "1s", Approval: true}}
 	}})
