@@ -98,9 +98,9 @@ func TestLostPushRace(t *testing.T) {
 	s.answeredBy(s.finish("v3"), "v1")
 }
 
-// write pushes several commits a second until told to stop.
+// write pushes a commit a second until told to stop.
 func (s *scene) write(stop <-chan struct{}, commits *[]string) error {
-	pace := time.NewTicker(400 * time.Millisecond)
+	pace := time.NewTicker(time.Second)
 	defer pace.Stop()
 	for i := 1; ; i++ {
 		select {
