@@ -165,6 +165,11 @@ func (s *scene) release(message string, edit func(string) string) {
 
 func (s *scene) await(what string, is func(*v1alpha1.Rollout) bool) stage.State {
 	s.t.Helper()
+	return s.awaitFor(limit, what, is)
+}
+
+func (s *scene) awaitFor(limit time.Duration, what string, is func(*v1alpha1.Rollout) bool) stage.State {
+	s.t.Helper()
 	state, err := s.timeline.Await(s.t.Context(), what, limit, is)
 	s.must(err)
 	return state

@@ -18,7 +18,7 @@ import (
 const verdictRate = 100
 
 // long is how long a comparison may take: two minutes for each step at the least.
-const long = 9 * time.Minute
+const long = 12 * time.Minute
 
 // A version that fails 5 % of its requests, which no threshold was set for, is halted.
 func TestVerdictFivePercentWorse(t *testing.T) {
@@ -80,6 +80,9 @@ func TestVerdictSharedBrownOut(t *testing.T) {
 	s.stays(held.Rollout, 50)
 	t.Logf("7 of 10 requests of both versions failed: held %s later: %s", time.Since(began).Round(time.Second), s.metric("errors").Message)
 	broken.Store(false)
+	s.awaitFor(long, "the version to be given all of the traffic", at(2, 1))
+	t.Logf("once it had passed, all of the traffic was proven safe %s after it began", time.Since(began).Round(time.Second))
+	s.plugin("promote", "--full", "--reason", "enough seen")
 	s.promoted("a brown-out of both that passed")
 	samples, err := s.load.Finish()
 	s.must(err)
