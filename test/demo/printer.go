@@ -83,7 +83,7 @@ func (p *printer) line(ro *v1alpha1.Rollout) string {
 		return blocked
 	}
 	code := green
-	where := fmt.Sprintf("%s (%d of %d)", a.StepName, a.Step+1, len(ro.Spec.Steps()))
+	where := fmt.Sprintf("%s (%d of %d)", a.StepName, a.Step+1, max(len(ro.Spec.Steps()), int(a.Step)+1)) // the step to full weight need not be declared
 	switch {
 	case a.Verdict != nil:
 		code, where = red, "taking it back"
