@@ -86,6 +86,9 @@ func (e *Engine) restart(at time.Time) {
 	for _, j := range e.metrics {
 		for _, s := range j.signals {
 			s.harm.restart()
+			if s.absolute != nil {
+				s.absolute.restart()
+			}
 		}
 		if j.means != nil {
 			j.means.normal.restart()

@@ -86,7 +86,7 @@ func (e *Engine) report(i int, j *judged) Report {
 func (j *judged) worst() *signal {
 	var worst *signal
 	for _, s := range j.signals {
-		if worst == nil || s.harm.value() > worst.harm.value() || s.harm.value() == worst.harm.value() && s.safety.value() < worst.safety.value() {
+		if worst == nil || s.evidence() > worst.evidence() || s.evidence() == worst.evidence() && s.safety.value() < worst.safety.value() {
 			worst = s
 		}
 	}

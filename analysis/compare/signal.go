@@ -13,6 +13,7 @@ var noTime time.Time
 type signal struct {
 	bound      float64 // seconds; of Latency only
 	harm       *harm
+	absolute   *absolute // nil where no absolute share is borne
 	safety     *safety
 	dispersion *dispersion
 	stable     recent
@@ -27,6 +28,14 @@ type signal struct {
 
 func newSignal(bound float64) *signal {
 	return &signal{bound: bound, harm: newHarm(), safety: newSafety(), dispersion: newDispersion(), effect: newEffect()}
+}
+
+// evidence that the canary is worse than the margin: of both tests, where there are two, the average.
+func (s *signal) evidence() float64 {
+	if s.absolute == nil {
+		return s.harm.value()
+	}
+	return (s.harm.value() + s.absolute.value()) / 2
 }
 
 // judged is what a metric's signals share.
@@ -50,6 +59,9 @@ func newJudged(m Metric) *judged {
 		j.levels = newLevels()
 	default:
 		j.signals = []*signal{newSignal(0)}
+		if m.Kind == Errors && m.Margin.Absolute > 0 {
+			j.signals[0].absolute = newAbsolute()
+		}
 	}
 	return j
 }
@@ -145,6 +157,9 @@ func (j *judged) add(c Counts, start time.Time, cfg Config, next float64, full b
 			phi, chance, far = 1, 1, 1
 		}
 		s.harm.add(sp, math.Max(borne, far), chance)
+		if s.absolute != nil {
+			s.absolute.add(sp, math.Max(j.Margin.Ratio, far), j.Margin.Absolute, s.stable.worse(), chance)
+		}
 		s.safety.add(sp, excluded, bound, phi)
 		s.effect.add(sp, phi)
 		s.stepRequests += sp.nc
@@ -267,7 +282,7 @@ func (j *judged) boundsValue() float64 {
 	}
 	e := 0.0
 	for _, s := range j.signals {
-		e += s.harm.value()
+		e += s.evidence()
 	}
 	return e / float64(len(j.signals))
 }
