@@ -52,6 +52,7 @@ type Scenario struct {
 	slowMode      float64                               // share of the canary's requests that take 2 s
 	errorRatio    float64                               // factor on the canary's share of errors
 	errorAbsolute float64
+	flawless      bool    // but for what errors adds, no request is bad
 	missing       float64 // share of scrapes that are missing; everywhere at least usuallyMissing
 	restarts      float64 // restarts of each stable pod in an hour; everywhere at least usualRestarts
 }
@@ -77,6 +78,7 @@ var Bad = []Scenario{
 	{Name: "errors +1 pp", Bad: true, Material: true, spreadOfPods: 1, errors: plus(1)},
 	{Name: "errors +5 pp", Bad: true, Material: true, spreadOfPods: 1, errors: plus(5)},
 	{Name: "errors +20 pp", Bad: true, Material: true, spreadOfPods: 1, errors: plus(20)},
+	{Name: "errors +5 pp, stable none", Bad: true, Material: true, spreadOfPods: 1, flawless: true, errors: plus(5)},
 	{Name: "errors +2 pp, bursts", Bad: true, Material: true, spreadOfPods: 1, bursts: 8, errors: plus(2)},
 	{Name: "latency x1.3", Bad: true, spreadOfPods: 1, slower: 1.3},
 	{Name: "latency x2", Bad: true, Material: true, spreadOfPods: 1, slower: 2},
@@ -197,6 +199,9 @@ type moment struct{ minutes, weight, rate, errs, duration float64 }
 func (v *Service) moment(weight float64) moment {
 	m := moment{minutes: float64(v.block) * width.Minutes(), weight: weight, rate: v.rps * width.Seconds() * v.traffic.step(v.chance)}
 	errs, slow := baseErrors*v.errs.step(v.chance), v.slow.step(v.chance)
+	if v.flawless {
+		errs = 0
+	}
 	during := v.block >= 0 && m.minutes >= v.began && m.minutes < v.began+5
 	if v.brownOut && during {
 		errs, slow = errs+0.10, slow*2

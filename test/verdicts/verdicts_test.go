@@ -47,7 +47,7 @@ func TestVerdicts(t *testing.T) {
 // How fast, at 100 requests a second.
 func TestTimeToHalt(t *testing.T) {
 	at := Setting{RPS: 100}
-	for name, minutes := range map[string]float64{"errors +5 pp": 1, "errors +20 pp": 1, "latency x2": 3, "latency x5": 3} {
+	for name, minutes := range map[string]float64{"errors +5 pp": 1, "errors +5 pp, stable none": 1, "errors +20 pp": 1, "latency x2": 3, "latency x5": 3} {
 		for _, s := range Bad {
 			if s.Name != name {
 				continue
