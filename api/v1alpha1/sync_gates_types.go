@@ -33,7 +33,24 @@ type FollowsGate struct {
 	// +optional
 	// +kubebuilder:default="0s"
 	Soak Duration `json:"soak,omitempty"`
+	// images Proven holds up a commit that brings a workload of this Sync an image that the same workload (kind and name) of the
+	// other one has not run, Healthy for soak: the two may pin different ones. Images that this Sync declares already, or has
+	// run Healthy, need no proof. Any takes commits whatever their images are. Default Proven.
+	// +optional
+	// +kubebuilder:default=Proven
+	Images ImageProof `json:"images,omitempty"`
 }
+
+// ImageProof says whether images must have run elsewhere before.
+//
+// +kubebuilder:validation:Enum=Proven;Any
+type ImageProof string
+
+// Values of ImageProof.
+const (
+	ImagesProven ImageProof = "Proven"
+	ImagesAny    ImageProof = "Any"
+)
 
 // ApprovalsGate asks people, by Decisions with action Approve about the plan (status.plan.digest).
 type ApprovalsGate struct {

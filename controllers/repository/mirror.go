@@ -261,6 +261,18 @@ func (s *Source) Authors(ctx context.Context, repo *v1alpha1.Repository, from, t
 	return slices.Compact(authors), complete, nil
 }
 
+// Contains says whether a commit of what a Repository follows is another one, or came after it, as far as history is known.
+func (s *Source) Contains(ctx context.Context, repo *v1alpha1.Repository, commit, ancestor string) (bool, error) {
+	view, err := s.at(ctx, repo, commit, deepest)
+	if err != nil {
+		if Explain(err).Reason == ReasonCommitGone {
+			return false, nil
+		}
+		return false, err
+	}
+	return view.Contains(commit, ancestor), nil
+}
+
 // past is the history of a repository as far as it is known.
 type past struct {
 	mu         sync.Mutex

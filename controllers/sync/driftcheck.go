@@ -9,7 +9,6 @@ import (
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/drift"
-	"github.com/belay-delivery/belay/controllers/repository"
 	"github.com/belay-delivery/belay/gitops/render"
 )
 
@@ -142,8 +141,7 @@ func (r *Reconciler) declared(ctx context.Context, sync *v1alpha1.Sync, repo *v1
 	}
 	tree, err := r.Source.Checkout(ctx, repo, commit)
 	if err != nil {
-		p := repository.Explain(err)
-		return nil, &failure{reason: ReasonFetchFailed, message: fmt.Sprintf("Repository %q: %s", repo.Name, p.Error()), cause: err}
+		return nil, fetchFailed(repo, err)
 	}
 	objects, err := renderBundle(tree, sync.Spec.Path)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,71 +16,6 @@ import (
 	"github.com/belay-delivery/belay/controllers/rollout/planner"
 	"github.com/belay-delivery/belay/gitops/window"
 )
-
-// choose says which commit is to be applied: the head, or with gates.follows the newest one that the other Sync has run
-// healthily for long enough. Where there is none yet, what is applied stays, and blockedBy says why.
-func (r *Reconciler) choose(ctx context.Context, sync *v1alpha1.Sync, repo *v1alpha1.Repository, done *result) error {
-	done.commit = repo.Status.Commit
-	gate := sync.Spec.Gates.Follows
-	if gate == nil {
-		return nil
-	}
-	var other v1alpha1.Sync
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: sync.Namespace, Name: gate.Sync}, &other)
-	switch {
-	case apierrors.IsNotFound(err):
-		return &failure{reason: ReasonWaiting, message: fmt.Sprintf("gates.follows: Sync %q does not exist in this namespace", gate.Sync)}
-	case err != nil:
-		return fmt.Errorf("reading Sync %q: %w", gate.Sync, err)
-	case other.Spec.Repository != sync.Spec.Repository:
-		return &failure{reason: ReasonWaiting, stalled: true,
-			message: fmt.Sprintf("gates.follows: Sync %q is of Repository %q and not of %q: their commits cannot be compared", gate.Sync, other.Spec.Repository, sync.Spec.Repository)}
-	}
-	commit, soaked, why := proven(&other, gate.Soak.Or(0), r.now())
-	if commit != repo.Status.Commit {
-		done.blockedBy, done.wake = why, soaked
-	}
-	switch {
-	case commit != "":
-		done.commit = commit
-	case sync.Status.AppliedCommit != "":
-		done.commit = sync.Status.AppliedCommit
-	default:
-		return &failure{reason: ReasonWaiting, message: why}
-	}
-	return nil
-}
-
-// proven is the newest commit whose bundle a Sync has run Healthy for soak; soaked is when the newest of all will have been.
-func proven(other *v1alpha1.Sync, soak time.Duration, now time.Time) (commit string, soaked time.Time, why string) {
-	why = fmt.Sprintf("gates.follows: Sync %q has run no commit healthily yet", other.Name)
-	first := true
-	for _, record := range other.Status.History {
-		if record.Reason != ReasonApplied {
-			continue
-		}
-		if record.HealthySince == nil {
-			if first {
-				why = fmt.Sprintf("gates.follows: commit %s is not Healthy in Sync %q", short(record.Commit), other.Name)
-			}
-			first = false
-			continue
-		}
-		until := now
-		if record.HealthyUntil != nil {
-			until = record.HealthyUntil.Time
-		}
-		if until.Sub(record.HealthySince.Time) >= soak {
-			return record.Commit, soaked, why
-		}
-		if first {
-			soaked = record.HealthySince.Add(soak)
-			why = fmt.Sprintf("gates.follows: commit %s soaks in Sync %q until %s", short(record.Commit), other.Name, soaked.UTC().Format(time.RFC3339))
-		}
-		first = false
-	}
-	return "", soaked, why
-}
 
 func short(commit string) string { return commit[:min(len(commit), 8)] }
 

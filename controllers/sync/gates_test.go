@@ -24,21 +24,24 @@ func TestG22_OnlyWhatHasSoakedElsewhereIsProven(t *testing.T) {
 		history []v1alpha1.SyncRecord
 		want    string
 	}{
-		"nothing yet":                {nil, " gates.follows: Sync \"staging\" has run no commit healthily yet"},
-		"soaked":                     {[]v1alpha1.SyncRecord{record("new", ReasonApplied, ago(time.Hour), nil)}, "new"},
-		"soaks still":                {[]v1alpha1.SyncRecord{record("new", ReasonApplied, ago(time.Minute), nil)}, " gates.follows: commit new soaks in Sync \"staging\" until 2026-03-03T12:29:00Z"},
-		"the one before has soaked":  {[]v1alpha1.SyncRecord{record("new", ReasonApplied, ago(time.Minute), nil), record("old", ReasonApplied, ago(3*time.Hour), ago(time.Minute))}, "old"},
-		"was replaced too early":     {[]v1alpha1.SyncRecord{record("new", ReasonApplied, nil, nil), record("old", ReasonApplied, ago(20*time.Minute), ago(time.Minute))}, " gates.follows: commit new is not Healthy in Sync \"staging\""},
-		"a refused one is no record": {[]v1alpha1.SyncRecord{record("bad", ReasonDenied, nil, nil), record("old", ReasonApplied, ago(time.Hour), nil)}, "old"},
+		"nothing yet":                {nil, ": gates.follows: Sync \"staging\" has run no commit healthily yet"},
+		"soaked":                     {[]v1alpha1.SyncRecord{record("new", ReasonApplied, ago(time.Hour), nil)}, "new: gates.follows: Sync \"staging\" is at commit new, and at nothing newer yet"},
+		"soaks still":                {[]v1alpha1.SyncRecord{record("new", ReasonApplied, ago(time.Minute), nil)}, ": gates.follows: commit new soaks in Sync \"staging\" until 2026-03-03T12:29:00Z"},
+		"the one before has soaked":  {[]v1alpha1.SyncRecord{record("new", ReasonApplied, ago(time.Minute), nil), record("old", ReasonApplied, ago(3*time.Hour), ago(time.Minute))}, "old: gates.follows: commit new soaks in Sync \"staging\" until 2026-03-03T12:29:00Z"},
+		"was replaced too early":     {[]v1alpha1.SyncRecord{record("new", ReasonApplied, nil, nil), record("old", ReasonApplied, ago(20*time.Minute), ago(time.Minute))}, ": gates.follows: commit new is not Healthy in Sync \"staging\""},
+		"a refused one is no record": {[]v1alpha1.SyncRecord{record("bad", ReasonDenied, nil, nil), record("old", ReasonApplied, ago(time.Hour), nil)}, "old: gates.follows: Sync \"staging\" is at commit old, and at nothing newer yet"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			other := &v1alpha1.Sync{ObjectMeta: metav1.ObjectMeta{Name: "staging"}}
 			other.Status.History = test.history
-			commit, _, why := proven(other, 30*time.Minute, now)
-			if commit == "" {
-				commit = " " + why
+			var commits []string
+			l := lead{other: other, soak: 30 * time.Minute, now: now}
+			found, _ := l.since("")
+			for _, record := range found {
+				commits = append(commits, record.Commit)
 			}
-			if diff := cmp.Diff(test.want, commit); diff != "" {
+			why, _ := l.waits()
+			if diff := cmp.Diff(test.want, strings.Join(commits, " ")+": "+why); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

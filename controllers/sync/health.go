@@ -81,8 +81,11 @@ func stateOfRollout(u *unstructured.Unstructured) (status.Status, string) {
 			return status.FailedStatus, fmt.Sprintf("revision %s was taken back: %s", q.Revision, q.Reason)
 		}
 	}
-	if ready.Status != metav1.ConditionTrue {
+	switch stable := r.Status.Stable; {
+	case ready.Status != metav1.ConditionTrue:
 		return status.InProgressStatus, ready.Message
+	case r.Spec.WorkloadRef == nil && stable != nil && err == nil && stable.Revision != wanted:
+		return status.InProgressStatus, fmt.Sprintf("revision %s runs, and not %s", stable.Revision, wanted)
 	}
 	return status.CurrentStatus, ""
 }

@@ -175,8 +175,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	}
 	tree, err := r.Source.Checkout(ctx, repo, done.commit)
 	if err != nil {
-		p := repository.Explain(err)
-		return done, &failure{reason: ReasonFetchFailed, message: fmt.Sprintf("Repository %q: %s", repo.Name, p.Error()), cause: err}
+		return done, fetchFailed(repo, err)
 	}
 	objects, err := renderBundle(tree, sync.Spec.Path)
 	if err != nil {
@@ -368,6 +367,11 @@ func (r *Reconciler) carryOut(ctx context.Context, sync *v1alpha1.Sync, cluster 
 		}
 	}
 	return r.writeInventory(ctx, sync, plan.Final)
+}
+
+func fetchFailed(repo *v1alpha1.Repository, err error) error {
+	p := repository.Explain(err)
+	return &failure{reason: ReasonFetchFailed, message: fmt.Sprintf("Repository %q: %s", repo.Name, p.Error()), cause: err}
 }
 
 func applyFailed(item *Item, err error) error {

@@ -150,6 +150,13 @@ func (r *Repo) Between(from, to string) (commits []Commit, complete bool) {
 	return commits, len(found) > 0 && !cut || from == to
 }
 
+// Contains says whether a commit is another one, or came after it, as far as history is known.
+func (r *Repo) Contains(commit, ancestor string) bool {
+	found, _ := r.reach(commit, nil)
+	_, has := found[ancestor]
+	return has
+}
+
 // reach are the commits reachable from one, without those known; cut says that the history ends where the fetch did.
 func (r *Repo) reach(from string, known map[string]Commit) (found map[string]Commit, cut bool) {
 	found = map[string]Commit{}

@@ -200,3 +200,22 @@ func TestImages(t *testing.T) {
 		}
 	}
 }
+
+func TestContentOfImages(t *testing.T) {
+	sha := "sha256:" + strings.Repeat("a", 64)
+	for name, want := range map[string][2]string{
+		"nginx":                         {"docker.io/library/nginx:latest", "docker.io/library/nginx"},
+		"nginx:1":                       {"docker.io/library/nginx:1", "docker.io/library/nginx"},
+		"shop/web":                      {"docker.io/shop/web:latest", "docker.io/shop/web"},
+		"localhost/web:2":               {"localhost/web:2", "localhost/web"},
+		"registry:5000/web":             {"registry:5000/web:latest", "registry:5000/web"},
+		"registry.example.com/a/b/c:v1": {"registry.example.com/a/b/c:v1", "registry.example.com/a/b/c"},
+		"registry:5000/web:v1@" + sha:   {sha, "registry:5000/web"},
+		"other.example.com/web@" + sha:  {sha, "other.example.com/web"},
+	} {
+		i := Image{Name: name}
+		if got := [2]string{i.Content(), i.Repository()}; got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -5,7 +5,7 @@ import "strings"
 func init() {
 	valid["DeliveryPolicy"] = `spec: {match: {environments: [prod]}, expression: "true", message: m, rationale: r}`
 	valid["Sync"] = strings.TrimSuffix(valid["Sync"], "}") +
-		`, gates: {follows: {sync: b, soak: 1m}, approvals: {required: 2}, windows: [{kind: Deny, firstDate: "2026-12-20", lastDate: "2027-01-02"}]}, dependsOn: [{name: c}]}`
+		`, gates: {follows: {sync: b, soak: 1m, images: Any}, approvals: {required: 2}, windows: [{kind: Deny, firstDate: "2026-12-20", lastDate: "2027-01-02"}]}, dependsOn: [{name: c}]}`
 	valid["ClusterDeliveryPolicy"] = valid["DeliveryPolicy"]
 }
 
@@ -25,6 +25,7 @@ func syncRows() []row {
 		{kind: "Sync", name: "six people", patch: `{spec: {gates: {approvals: {required: 6}}}}`, field: "spec.gates.approvals.required"},
 		{kind: "Sync", name: "risk", patch: `{spec: {gates: {approvals: {whenRisk: Some}}}}`, field: "spec.gates.approvals.whenRisk"},
 		{kind: "Sync", name: "follows nobody", patch: `{spec: {gates: {follows: {sync: ""}}}}`, field: "spec.gates.follows.sync"},
+		{kind: "Sync", name: "images of what is followed", patch: `{spec: {gates: {follows: {images: Some}}}}`, field: "spec.gates.follows.images"},
 		{kind: "Sync", name: "depends twice", patch: `{spec: {dependsOn: [{name: a}, {name: a}]}}`, field: "spec.dependsOn[1]"},
 		{kind: "DeliveryPolicy", name: "kinds of a bundle", patch: `{spec: {target: Bundle, match: {kinds: [Rollout]}}}`, field: "spec", rule: noKinds},
 		{kind: "DeliveryPolicy", name: "no rationale", patch: `{spec: {rationale: null}}`, field: "spec.rationale"},
