@@ -5,7 +5,6 @@ import (
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/traffic"
-	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 // dynamic says whether stable gives pods up to the canary while an attempt runs.
@@ -43,7 +42,7 @@ func (d *draft) leastWeight() int32 {
 		if r.Object == nil {
 			return 0
 		}
-		least = min(least, gatewayapi.Inspect(r.Object, d.split(r, exposure{weight: d.total()})).MinCanary)
+		least = min(least, d.bareView(r, exposure{weight: d.total()}).MinCanary)
 	}
 	return least
 }

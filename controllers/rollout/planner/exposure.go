@@ -6,7 +6,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
-	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 // exposure is what routes should send to the canary: a share of all requests, those that match, and copies.
@@ -42,7 +41,7 @@ func (d *draft) reachable() bool {
 		if r.Object == nil {
 			continue
 		}
-		if v := gatewayapi.Inspect(r.Object, d.split(r, exposure{})); v.MaxCanary > 0 || v.Matched {
+		if v := d.bareView(r, exposure{}); v.MaxCanary > 0 || v.Matched {
 			return true
 		}
 	}
@@ -58,7 +57,7 @@ func (d *draft) preflightSteps(r Route) string {
 		if s.Match == nil && s.Mirror == nil {
 			continue
 		}
-		v := gatewayapi.Inspect(r.Object, d.splitOf(r, d.asStep(int32(i))))
+		v := d.viewOf(r, d.asStep(int32(i)))
 		if v.Problem != "" {
 			return fmt.Sprintf("step %s cannot be done on %s: %s", d.step(int32(i)).Name, r, v.Problem)
 		}

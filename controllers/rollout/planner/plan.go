@@ -7,6 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 // Plan is what to do next.
@@ -54,7 +55,9 @@ type draft struct {
 	restarting string
 	// stalled: nothing goes on until a person or another object changes; its reason.
 	stalled string
-	plan    Plan
+	// views are the answers to what was asked of routes so far.
+	views map[question]gatewayapi.View
+	plan  Plan
 }
 
 // Make makes the plan for what was observed.

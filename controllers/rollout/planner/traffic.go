@@ -22,7 +22,7 @@ func (d *draft) split(r Route, e exposure) gatewayapi.Split {
 func (d *draft) splitOf(r Route, e exposure) gatewayapi.Split {
 	s := d.split(r, e)
 	if a := d.s.Attempt; a != nil && a.Stage != v1alpha1.StageInitial {
-		v := gatewayapi.Inspect(r.Object, d.split(r, exposure{}))
+		v := d.bareView(r, exposure{})
 		s.Ours = v.PreListed && (v.MaxCanary > 0 || v.Matched)
 	}
 	return s
@@ -66,7 +66,7 @@ func (d *draft) preflight() {
 			d.trafficProblem = fmt.Sprintf("%s does not exist", r)
 			return
 		}
-		if v := gatewayapi.Inspect(r.Object, d.splitOf(r, exposure{weight: d.total()})); v.Problem != "" {
+		if v := d.viewOf(r, exposure{weight: d.total()}); v.Problem != "" {
 			d.trafficProblem = fmt.Sprintf("%s: %s", r, v.Problem)
 		} else if v.Managed == 0 {
 			d.trafficProblem = fmt.Sprintf("%s has no rule that refers to Service %s", r, d.Stable.Name)
@@ -99,7 +99,7 @@ func (d *draft) liveWeight() int32 {
 	var w int32
 	for _, r := range d.Routes {
 		if r.Object != nil {
-			w = max(w, gatewayapi.Inspect(r.Object, d.split(r, exposure{weight: d.total()})).MaxCanary)
+			w = max(w, d.bareView(r, exposure{weight: d.total()}).MaxCanary)
 		}
 	}
 	return w
@@ -150,7 +150,7 @@ func (d *draft) confirmed() bool {
 // carried says whether every route that exists is as it is wanted, accepted or not.
 func (d *draft) carried(want exposure) bool {
 	for _, r := range d.Routes {
-		if r.Object != nil && !gatewayapi.Inspect(r.Object, d.splitOf(r, want)).Matches {
+		if r.Object != nil && !d.viewOf(r, want).Matches {
 			return false
 		}
 	}
@@ -174,7 +174,7 @@ func (d *draft) unready(r Route, want exposure) string {
 		a.CarriedAt, a.AcceptedAt, a.ConfirmedAt = nil, nil, nil
 		return fmt.Sprintf("%s does not exist", r)
 	}
-	if v := gatewayapi.Inspect(r.Object, d.splitOf(r, want)); !v.Matches {
+	if v := d.viewOf(r, want); !v.Matches {
 		if a.CarriedAt != nil {
 			d.foreign(r)
 		}
@@ -243,7 +243,7 @@ func (d *draft) routes(why string) {
 }
 
 func (d *draft) route(r Route, want exposure, why string) {
-	v := gatewayapi.Inspect(r.Object, d.splitOf(r, want))
+	v := d.viewOf(r, want)
 	if v.Matches || (want.none() && !v.Traces && v.MaxCanary == 0) {
 		return
 	}
