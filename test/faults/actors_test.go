@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
@@ -25,13 +23,13 @@ import (
 func (w *world) play() bool {
 	w.t.Helper()
 	acted := false
-	if w.writes == w.quiet && w.measure() == 0 {
+	if w.ledger.writes == w.quiet && w.measure() == 0 {
 		return false
 	}
 	for range 20 {
 		n := w.collect() + w.replicaSets() + w.deployments() + w.endpoints() + w.gateway() + w.measure()
 		if n == 0 {
-			w.quiet = w.writes
+			w.quiet = w.ledger.writes
 			return acted
 		}
 		acted = true
@@ -41,50 +39,13 @@ func (w *world) play() bool {
 	return acted
 }
 
-// counted counts the writes of everybody.
-func (w *world) counted() interceptor.Funcs {
-	return interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			w.writes++
-			return c.Create(ctx, o, opts...)
-		},
-		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			w.writes++
-			return c.Delete(ctx, o, opts...)
-		},
-		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
-			w.writes++
-			return c.Update(ctx, o, opts...)
-		},
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
-			w.writes++
-			return c.Patch(ctx, o, p, opts...)
-		},
-		SubResourceCreate: func(ctx context.Context, c client.Client, sub string, o, in client.Object, opts ...client.SubResourceCreateOption) error {
-			w.writes++
-			return c.SubResource(sub).Create(ctx, o, in, opts...)
-		},
-		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
-			w.writes++
-			return c.SubResource(sub).Update(ctx, o, opts...)
-		},
-		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-			w.writes++
-			return c.SubResource(sub).Patch(ctx, o, p, opts...)
-		},
-	}
-}
-
 // collect removes what belongs to nobody any more, as the garbage collector does.
 func (w *world) collect() int {
 	ctx, n := w.t.Context(), 0
 	alive := map[types.UID]bool{}
 	var all []client.Object
 	for _, l := range []client.ObjectList{&v1alpha1.RolloutList{}, &appsv1.DeploymentList{}, &appsv1.ReplicaSetList{}, &corev1.PodList{}, &corev1.ServiceList{}, &v1alpha1.AnalysisRunList{}} {
-		w.list(ctx, l)
-		raw, err := objectsOf(l)
-		w.must(err)
-		all = append(all, raw...)
+		all = append(all, w.listed(ctx, l)...)
 	}
 	for _, o := range all {
 		alive[o.GetUID()] = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -99,7 +100,10 @@ func (a *api) client(cached bool) client.Client {
 				return errInjected
 			}
 			if old, ok := a.stale(cached, strings.TrimSuffix(kindOf(l), "List")); ok {
-				return listOld(old, l, opts)
+				return apimeta.SetList(l, copies(old, opts))
+			}
+			if lists()[strings.TrimSuffix(kindOf(l), "List")] != nil {
+				return apimeta.SetList(l, copies(a.w.listed(ctx, l), opts))
 			}
 			return c.List(ctx, l, opts...)
 		},
@@ -266,9 +270,7 @@ func (a *api) remember() {
 		return
 	}
 	for kind, l := range lists() {
-		a.w.list(a.w.t.Context(), l)
-		now, err := objectsOf(l)
-		a.w.must(err)
+		now := a.w.listed(a.w.t.Context(), l)
 		v := a.versions[kind]
 		if len(v) > 0 && sameVersions(v[len(v)-1], now) {
 			continue
@@ -313,30 +315,9 @@ func (a *api) stale(cached bool, kind string) ([]client.Object, bool) {
 func (a *api) getOld(old []client.Object, k client.ObjectKey, into client.Object) error {
 	for _, o := range old {
 		if client.ObjectKeyFromObject(o) == k {
-			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o.DeepCopyObject())
-			if err != nil {
-				return err
-			}
-			return runtime.DefaultUnstructuredConverter.FromUnstructured(content, into)
+			reflect.ValueOf(into).Elem().Set(reflect.ValueOf(o.DeepCopyObject()).Elem())
+			return nil
 		}
 	}
 	return apierrors.NewNotFound(schema.GroupResource{Resource: kindOf(into)}, k.Name)
 }
-
-func listOld(old []client.Object, into client.ObjectList, opts []client.ListOption) error {
-	o := &client.ListOptions{}
-	o.ApplyOptions(opts)
-	var out []runtime.Object
-	for _, item := range old {
-		if o.LabelSelector == nil || o.LabelSelector.Matches(labelSet(item.GetLabels())) {
-			out = append(out, item.DeepCopyObject())
-		}
-	}
-	return apimeta.SetList(into, out)
-}
-
-type labelSet map[string]string
-
-func (l labelSet) Has(k string) bool              { _, ok := l[k]; return ok }
-func (l labelSet) Get(k string) string            { return l[k] }
-func (l labelSet) Lookup(k string) (string, bool) { v, ok := l[k]; return v, ok }

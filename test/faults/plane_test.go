@@ -127,10 +127,10 @@ func (w *world) pass(d time.Duration) {
 // look takes note of what is stored, where anything was written.
 func (p *plane) look() {
 	w := p.w
-	if p.writes == w.writes {
+	if p.writes == w.ledger.writes {
 		return
 	}
-	p.writes = w.writes
+	p.writes = w.ledger.writes
 	s := snapshot{at: w.clock.Now(), services: map[string][]string{}}
 	route := &unstructured.Unstructured{}
 	route.SetGroupVersionKind(routeGVK)

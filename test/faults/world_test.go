@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
@@ -24,7 +23,6 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -79,19 +77,19 @@ type world struct {
 	bad, broken map[string]bool
 	pods        int
 	// skips reconciliations by chance, where set.
-	skips *rand.Rand
-	// writes counts all of them; quiet is the count at which the others had nothing to do.
-	writes, quiet int
-	check         checks
-	plane         *plane // carries requests, where set
-	mode          mode
+	skips  *rand.Rand
+	ledger ledger
+	// quiet is the count of writes at which the others had nothing to do.
+	quiet int
+	check checks
+	plane *plane // carries requests, where set
+	mode  mode
 }
 
 func newWorld(t *testing.T, change func(*v1alpha1.Rollout)) *world {
 	t.Helper()
 	w := &world{t: t, clock: clocktesting.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)), bad: map[string]bool{}, broken: map[string]bool{}}
-	w.store = fake.NewClientBuilder().WithScheme(scheme).WithRESTMapper(mapper()).WithStatusSubresource(&v1alpha1.Rollout{}, &v1alpha1.AnalysisRun{}, &v1alpha1.Decision{},
-		&appsv1.ReplicaSet{}, &appsv1.Deployment{}, &corev1.Pod{}).WithInterceptorFuncs(w.counted()).Build()
+	w.store = w.newStore()
 	w.api = newAPI(w)
 	w.restart()
 	w.create(&corev1.Service{ObjectMeta: meta(app), Spec: corev1.ServiceSpec{Selector: map[string]string{app: app},
@@ -310,8 +308,4 @@ func (w *world) judged(run string) bool {
 		w.must(err)
 	}
 	return err == nil
-}
-
-func (w *world) list(ctx context.Context, l client.ObjectList) {
-	w.must(w.store.List(ctx, l, client.InNamespace(namespace)))
 }
