@@ -210,7 +210,15 @@ const (
 )
 
 func (w *world) gateway() int {
-	r := w.route()
+	n := 0
+	for _, r := range w.routes() {
+		n += w.accept(r)
+	}
+	return n
+}
+
+// accept writes a route's status.
+func (w *world) accept(r *unstructured.Unstructured) int {
 	if w.mode == mute {
 		return 0
 	}

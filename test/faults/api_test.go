@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -91,7 +90,7 @@ func (a *api) client(cached bool) client.Client {
 				a.onRollout()
 			}
 			if old, ok := a.stale(cached, kindOf(o)); ok {
-				return a.getOld(old, k, o)
+				return pick(old, k, o)
 			}
 			return c.Get(ctx, k, o, opts...)
 		},
@@ -310,14 +309,4 @@ func (a *api) stale(cached bool, kind string) ([]client.Object, bool) {
 		return nil, false
 	}
 	return a.versions[kind][a.shown[kind]], true
-}
-
-func (a *api) getOld(old []client.Object, k client.ObjectKey, into client.Object) error {
-	for _, o := range old {
-		if client.ObjectKeyFromObject(o) == k {
-			reflect.ValueOf(into).Elem().Set(reflect.ValueOf(o.DeepCopyObject()).Elem())
-			return nil
-		}
-	}
-	return apierrors.NewNotFound(schema.GroupResource{Resource: kindOf(into)}, k.Name)
 }

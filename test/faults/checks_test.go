@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"sort"
+	"strings"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -19,6 +21,9 @@ type checks struct {
 	count  int
 	outage bool // the serving pods have died: that the stable Service is empty is not Belay's doing
 	found  []string
+	// confirmed is when the step of an attempt was last said to be, and disturbed when somebody has changed a route in it.
+	of                   [2]int64 // number and step
+	confirmed, disturbed time.Time
 }
 
 func (c *checks) violate(w *world, after, id, format string, args ...any) {
@@ -37,7 +42,10 @@ type seen struct {
 }
 
 func (w *world) see() *seen {
-	ctx, s := w.t.Context(), &seen{ro: w.get(), services: map[string]*corev1.Service{}, sets: map[string]*appsv1.ReplicaSet{}, rules: rules(w.route())}
+	ctx, s := w.t.Context(), &seen{ro: w.get(), services: map[string]*corev1.Service{}, sets: map[string]*appsv1.ReplicaSet{}}
+	for _, r := range w.routes() {
+		s.rules = append(s.rules, rules(r)...)
+	}
 	var services corev1.ServiceList
 	var sets appsv1.ReplicaSetList
 	w.list(ctx, &services)
@@ -63,6 +71,7 @@ func (c *checks) after(w *world, effect string) {
 	c.raise(w, s, effect, weight)
 	c.endpoints(w, s, effect, weight)
 	c.weight = weight
+	c.evidence(w, s, effect)
 	c.capacity(w, s, effect)
 }
 
@@ -104,6 +113,33 @@ func (c *checks) raise(w *world, s *seen, effect string, weight int64) {
 	}
 	if weight > c.weight && weight > allowed {
 		c.violate(w, effect, "T7", "the canary's share goes from %d to %d where %d is stored", c.weight, weight, allowed)
+	}
+}
+
+// evidence checks T10 and T11: a step is confirmed only while every route carries it, and goes on only by what was confirmed after the
+// last change by somebody else.
+func (c *checks) evidence(w *world, s *seen, effect string) {
+	a := s.ro.Status.Attempt
+	if a == nil || a.Stage != v1alpha1.StageStepping || a.Verdict != nil || s.ro.DeletionTimestamp != nil {
+		return
+	}
+	if of := [2]int64{a.Number, int64(a.Step)}; of != c.of {
+		if of[0] == c.of[0] && of[1] > c.of[1] && !c.disturbed.IsZero() && !c.confirmed.After(c.disturbed) {
+			c.violate(w, effect, "T10", "step %d is over by evidence of %s, where a route was changed at %s", c.of[1], c.confirmed, c.disturbed)
+		}
+		c.of, c.confirmed, c.disturbed = of, time.Time{}, time.Time{}
+	}
+	if a.ConfirmedAt == nil {
+		return
+	}
+	c.confirmed = a.ConfirmedAt.Time
+	if a.Match != nil || a.Mirror != nil || strings.HasPrefix(effect, "the end") || !strings.Contains(effect, " Rollout ") {
+		return
+	}
+	for _, r := range s.rules {
+		if pair := r.canary + r.stable; r.hasStable && 100*r.canary != pair*int64(a.Weight) && !c.disturbed.After(c.confirmed) {
+			c.violate(w, effect, "T11", "%d is confirmed while rule %q has %d of %d", a.Weight, r.name, r.canary, pair)
+		}
 	}
 }
 
@@ -229,11 +265,12 @@ func (w *world) end() end {
 }
 
 // restored checks T9 at rest, and L1: another look writes nothing.
-func (w *world) restored(git map[string]any) {
+func (w *world) restored() {
 	w.t.Helper()
-	r := w.route()
-	if diff := gocmp.Diff(plain(git), plain(r.Object["spec"])); diff != "" || len(r.GetAnnotations()) > 0 {
-		w.check.violate(w, "the end", "T9", "the route is not what Git says: %v %s", r.GetAnnotations(), diff)
+	for _, r := range w.routes() {
+		if diff := gocmp.Diff(plain(w.git[r.GetName()]), plain(r.Object["spec"])); diff != "" || len(r.GetAnnotations()) > 0 {
+			w.check.violate(w, "the end", "T9", "the route is not what Git says: %v %s", r.GetAnnotations(), diff)
+		}
 	}
 	w.api.depth = 0
 	before := w.api.tried

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -26,6 +27,7 @@ var totals struct {
 
 func TestMain(m *testing.M) {
 	ctrl.SetLogger(logr.Discard())
+	debug.SetGCPercent(400) // worlds are small and short-lived
 	code := m.Run()
 	fmt.Printf("faults: %d scenarios, %d write points, %d crash runs, %d error runs, %d stale runs, %d checks after writes, %d violations\n",
 		totals.scenarios.Load(), totals.writes.Load(), totals.crashes.Load(), totals.errors.Load(), totals.stale.Load(), totals.checks.Load(), totals.violations.Load())
@@ -41,13 +43,12 @@ func played(t *testing.T, s scenario, disturb func(*world)) (*world, end) {
 		s.before(w)
 	}
 	w.api.seen, w.api.tried = nil, 0
-	git := w.route().Object["spec"].(map[string]any)
 	if disturb != nil {
 		disturb(w)
 	}
 	s.story(w)
 	e := w.end()
-	w.restored(git)
+	w.restored()
 	totals.checks.Add(int64(w.check.count))
 	totals.violations.Add(int64(len(w.check.found)))
 	return w, e

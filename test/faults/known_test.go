@@ -273,12 +273,11 @@ func failureInTheSwitch(t *testing.T) {
 func backWhilePromoting(t *testing.T) {
 	for _, stage := range []v1alpha1.Stage{v1alpha1.StageSwitching, v1alpha1.StageRetiring, v1alpha1.StageReturning} {
 		w := begun(t, nil)
-		git := gitRoute().Object["spec"].(map[string]any)
 		w.until(string(stage), inStage(stage))
 		w.deploy("v1")
 		w.rest()
 		w.outcome(v1alpha1.OutcomeSuperseded)
-		w.restored(git)
+		w.restored()
 		w = begun(t, nil)
 		w.until(string(stage), inStage(stage))
 		w.must(w.store.Delete(t.Context(), w.get()))
@@ -286,7 +285,7 @@ func backWhilePromoting(t *testing.T) {
 		if w.get() != nil {
 			t.Errorf("%s: not deleted: %s", stage, w.told())
 		}
-		w.restored(git)
+		w.restored()
 	}
 }
 
@@ -393,7 +392,7 @@ func otherBackends(t *testing.T) {
 		t.Errorf("weights at half: %v", weights)
 	}
 	w.rest()
-	w.restored(gitRoute().Object["spec"].(map[string]any))
+	w.restored()
 }
 
 // userRules: a rule of the user's with the canary Service alone behind it is theirs, whatever it looks like.
@@ -460,7 +459,7 @@ func headerRules(t *testing.T) {
 	}
 	w.decide(v1alpha1.ActionAbort)
 	w.rest()
-	w.restored(gitRoute().Object["spec"].(map[string]any))
+	w.restored()
 }
 
 // gitopsFight: Git's route is applied eleven times; no request fails, the split comes back with a wait that grows, and at the
@@ -470,7 +469,6 @@ func gitopsFight(t *testing.T) {
 	w.rest()
 	p := w.serve(quirks()[0])
 	w.deploy("v2")
-	git := gitRoute().Object["spec"].(map[string]any)
 	w.until("begun", func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempt != nil })
 	writes := 0
 	for range 11 {
@@ -478,10 +476,7 @@ func gitopsFight(t *testing.T) {
 		if w.get().Status.Attempt == nil {
 			break
 		}
-		r := w.route()
-		r.Object["spec"] = gitRoute().Object["spec"]
-		r.SetGeneration(r.GetGeneration() + 1)
-		w.must(w.store.Update(t.Context(), r))
+		w.apply(gitRoute())
 		writes++
 		w.look()
 	}
@@ -489,7 +484,7 @@ func gitopsFight(t *testing.T) {
 	if c := w.get().Status.History; writes < 6 || len(c) < 2 {
 		t.Errorf("%d foreign writes, history %+v", writes, c)
 	}
-	w.restored(git)
+	w.restored()
 	p.served(w.get().Status.Stable.Revision)
 }
 

@@ -69,6 +69,10 @@ func scenarios() []scenario {
 			c := ro.Spec.Strategy.Canary
 			c.Steps = append([]v1alpha1.Step{shadow}, c.Steps...)
 		}, before: func(w *world) { w.able(); first(w) }, story: deployed("v2")},
+		{name: "two routes", change: func(ro *v1alpha1.Rollout) {
+			ro.Spec.Traffic.Routes = append(ro.Spec.Traffic.Routes, v1alpha1.RouteReference{Kind: "HTTPRoute", Name: app + "-too"})
+		}, before: func(w *world) { w.apply(secondRoute()); first(w) }, story: deployed("v2")},
+		{name: "route applied anew", before: first, story: halfway(func(w *world) { w.applyAnew() })},
 		{name: "saving pods", change: saving, before: first, story: deployed("v2")},
 		{name: "saving pods, aborted", change: saving, before: first, story: func(w *world) {
 			w.deploy("v2")
@@ -105,6 +109,15 @@ func saving(ro *v1alpha1.Rollout) {
 	c := ro.Spec.Strategy.Canary
 	c.StableScale = v1alpha1.StableScaleDynamic
 	c.Steps = append(c.Steps[:1:1], v1alpha1.Step{Name: "most", Weight: ptr.To[int32](75), Hold: "5s"}, c.Steps[1])
+}
+
+// applyAnew is what a person does who changes a timeout in Git, and applies the route over what Belay has written.
+func (w *world) applyAnew() {
+	edited := gitRoute()
+	rule := edited.Object["spec"].(map[string]any)["rules"].([]any)[0].(map[string]any)
+	rule["timeouts"] = map[string]any{"request": "9s"}
+	w.apply(edited)
+	w.check.disturbed = w.clock.Now()
 }
 
 // able is a Gateway of a class that can do everything.

@@ -2,12 +2,16 @@ package faults
 
 import (
 	"context"
+	"reflect"
 	"sync"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	clienttesting "k8s.io/client-go/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -51,6 +55,13 @@ func (w *world) newStore() client.WithWatch {
 // counted counts the writes of everybody.
 func (w *world) counted() interceptor.Funcs {
 	return interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			l := keeps(o)
+			if l == nil || k.Namespace != namespace {
+				return c.Get(ctx, k, o, opts...)
+			}
+			return pick(w.listed(ctx, l), k, o)
+		},
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			defer w.wrote(o)
 			return c.Create(ctx, o, opts...)
@@ -85,6 +96,39 @@ func (w *world) counted() interceptor.Funcs {
 // list lists the namespace.
 func (w *world) list(ctx context.Context, l client.ObjectList) {
 	w.must(apimeta.SetList(l, copies(w.listed(ctx, l), nil)))
+}
+
+// keeps is the list by which objects of a kind are read; nil for kinds that are read one by one.
+func keeps(o client.Object) client.ObjectList {
+	switch o := o.(type) {
+	case *v1alpha1.Rollout:
+		return &v1alpha1.RolloutList{}
+	case *appsv1.Deployment:
+		return &appsv1.DeploymentList{}
+	case *unstructured.Unstructured:
+		if o.GroupVersionKind() == routeGVK {
+			return newRoutes()
+		}
+		return nil
+	}
+	return lists()[kindOf(o)]
+}
+
+func newRoutes() *unstructured.UnstructuredList {
+	l := &unstructured.UnstructuredList{}
+	l.SetGroupVersionKind(routeGVK.GroupVersion().WithKind(routeGVK.Kind + "List"))
+	return l
+}
+
+// pick copies one of the objects.
+func pick(objects []client.Object, k client.ObjectKey, into client.Object) error {
+	for _, o := range objects {
+		if client.ObjectKeyFromObject(o) == k {
+			reflect.ValueOf(into).Elem().Set(reflect.ValueOf(o.DeepCopyObject()).Elem())
+			return nil
+		}
+	}
+	return apierrors.NewNotFound(schema.GroupResource{Resource: kindOf(into)}, k.Name)
 }
 
 // listed are the objects of a list's kind, which stay as they are.

@@ -3,6 +3,8 @@ package faults
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -77,7 +79,9 @@ type world struct {
 	bad, broken map[string]bool
 	pods        int
 	// skips reconciliations by chance, where set.
-	skips  *rand.Rand
+	skips *rand.Rand
+	// git is what the specs of routes should be when nothing is under way.
+	git    map[string]map[string]any
 	ledger ledger
 	// quiet is the count of writes at which the others had nothing to do.
 	quiet int
@@ -94,7 +98,8 @@ func newWorld(t *testing.T, change func(*v1alpha1.Rollout)) *world {
 	w.restart()
 	w.create(&corev1.Service{ObjectMeta: meta(app), Spec: corev1.ServiceSpec{Selector: map[string]string{app: app},
 		Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080), Protocol: corev1.ProtocolTCP}}}})
-	w.create(gitRoute())
+	w.git = map[string]map[string]any{}
+	w.apply(gitRoute())
 	w.create(&v1alpha1.AnalysisTemplate{ObjectMeta: meta("golden"), Spec: v1alpha1.AnalysisTemplateSpec{Metrics: []v1alpha1.Metric{{Name: "errors",
 		Threshold: v1alpha1.Threshold{Max: ptr.To("1"), Prometheus: v1alpha1.PrometheusQuery{Query: "vector(0)"}}}}}})
 	ro := newRollout()
@@ -139,6 +144,17 @@ func gitRoute() *unstructured.Unstructured {
 			map[string]any{"name": "else", "matches": path("/else"), "backendRefs": []any{ref("other", 1)}},
 		}}}}
 	u.SetGroupVersionKind(routeGVK)
+	return u
+}
+
+// secondRoute has one rule of the workload's, for another path.
+func secondRoute() *unstructured.Unstructured {
+	u := gitRoute()
+	u.SetName(app + "-too")
+	rules := u.Object["spec"].(map[string]any)["rules"].([]any)
+	rule := rules[0].(map[string]any)
+	rule["name"], rule["matches"] = "too", []any{map[string]any{"path": map[string]any{"type": "PathPrefix", "value": "/too"}}}
+	u.Object["spec"].(map[string]any)["rules"] = rules[:1]
 	return u
 }
 
@@ -212,11 +228,33 @@ func (w *world) deploy(version string) {
 	w.edit(func(ro *v1alpha1.Rollout) { ro.Spec.Template = podTemplate(version) })
 }
 
-func (w *world) route() *unstructured.Unstructured {
-	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(routeGVK)
-	w.must(w.store.Get(w.t.Context(), key, u))
-	return u
+// route of the workload; where it has two, the first.
+func (w *world) route() *unstructured.Unstructured { return w.routes()[0] }
+
+// routes by name.
+func (w *world) routes() []*unstructured.Unstructured {
+	l := newRoutes()
+	w.list(w.t.Context(), l)
+	out := make([]*unstructured.Unstructured, len(l.Items))
+	for i := range l.Items {
+		out[i] = &l.Items[i]
+	}
+	slices.SortFunc(out, func(a, b *unstructured.Unstructured) int { return strings.Compare(a.GetName(), b.GetName()) })
+	return out
+}
+
+// apply makes a route what a manifest says, whoever else has written it.
+func (w *world) apply(manifest *unstructured.Unstructured) {
+	w.git[manifest.GetName()] = manifest.DeepCopy().Object["spec"].(map[string]any)
+	for _, r := range w.routes() {
+		if r.GetName() == manifest.GetName() {
+			r.Object["spec"] = manifest.Object["spec"]
+			r.SetGeneration(r.GetGeneration() + 1)
+			w.must(w.store.Update(w.t.Context(), r))
+			return
+		}
+	}
+	w.create(manifest)
 }
 
 func (w *world) decide(action v1alpha1.DecisionAction) {
