@@ -124,8 +124,15 @@ func newRoutes() *unstructured.UnstructuredList {
 func pick(objects []client.Object, k client.ObjectKey, into client.Object) error {
 	for _, o := range objects {
 		if client.ObjectKeyFromObject(o) == k {
-			reflect.ValueOf(into).Elem().Set(reflect.ValueOf(o.DeepCopyObject()).Elem())
-			return nil
+			if from, to := reflect.ValueOf(o.DeepCopyObject()), reflect.ValueOf(into); from.Type() == to.Type() {
+				to.Elem().Set(from.Elem())
+				return nil
+			}
+			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o) // who asks wants its metadata only
+			if err != nil {
+				return err
+			}
+			return runtime.DefaultUnstructuredConverter.FromUnstructured(content, into)
 		}
 	}
 	return apierrors.NewNotFound(schema.GroupResource{Resource: kindOf(into)}, k.Name)
