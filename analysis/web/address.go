@@ -1,11 +1,9 @@
 package web
 
 import (
-	"fmt"
-	"net"
-	"net/netip"
-	"slices"
 	"syscall"
+
+	"github.com/belay-delivery/belay/internal/netguard"
 )
 
 // AddressError says why an address is not asked.
@@ -16,50 +14,10 @@ type AddressError struct {
 // Error implements error.
 func (e *AddressError) Error() string { return e.Reason }
 
-// metadata are the addresses of clouds' metadata services that are not link-local: AWS over IPv6, Alibaba, Azure's host,
-// Oracle.
-var metadata = []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200"),
-	netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("192.0.0.192")}
-
-// embedding are prefixes of IPv6 addresses that carry an IPv4 address, by the byte where it begins: NAT64 and 6to4.
-var embedding = map[netip.Prefix]int{netip.MustParsePrefix("64:ff9b::/96"): 12, netip.MustParsePrefix("2002::/16"): 2}
-
-// refuse says what is wrong with an address, or nothing.
-func refuse(addr netip.Addr) string {
-	addr = addr.Unmap().WithZone("")
-	switch {
-	case addr.IsLoopback():
-		return "it is a loopback address"
-	case addr.IsLinkLocalUnicast():
-		return "it is a link-local address"
-	case addr.IsMulticast():
-		return "it is a multicast address"
-	case addr.IsUnspecified() || addr.Is4() && addr.As4()[0] == 0:
-		return "it is an unspecified address"
-	case slices.Contains(metadata, addr):
-		return "it is that of a cloud's metadata service"
-	}
-	for prefix, at := range embedding {
-		if prefix.Contains(addr) {
-			bytes := addr.As16()
-			return refuse(netip.AddrFrom4([4]byte(bytes[at : at+4])))
-		}
-	}
-	return ""
-}
-
 // control refuses a connection by the address that it is about to be made to.
 func control(_, address string, _ syscall.RawConn) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return &AddressError{Reason: "the address cannot be read"}
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return &AddressError{Reason: "the address cannot be read"}
-	}
-	if why := refuse(addr); why != "" {
-		return &AddressError{Reason: fmt.Sprintf("%s is not asked: %s (the manager's --allow-local-web-checks allows it)", addr, why)}
+	if err := netguard.Check(address); err != nil {
+		return &AddressError{Reason: err.Error() + " (the manager's --allow-local-web-checks allows it)"}
 	}
 	return nil
 }
