@@ -115,6 +115,8 @@ const (
 	ConditionReady = "Ready"
 	// ConditionHealthy: everything that a Sync brought is up and running, Rollouts without an attempt that was taken back.
 	ConditionHealthy = "Healthy"
+	// ConditionImagesVerified: every image that a Sync says must be signed is signed by a key that it trusts.
+	ConditionImagesVerified = "ImagesVerified"
 	// ConditionProgressing: an attempt is under way.
 	ConditionProgressing = "Progressing"
 	// ConditionStalled: nothing will go on until a person or another object changes.

@@ -32,12 +32,3 @@ const (
 	CheckWarn CheckMode = "Warn"
 	CheckOff  CheckMode = "Off"
 )
-
-// SyncImages says what is asked of the images of pods.
-type SyncImages struct {
-	// requireDigest Deny refuses a bundle with an image that is not named by digest (name@sha256:…): a tag can be moved
-	// after it was approved. Default Off.
-	// +optional
-	// +kubebuilder:default=Off
-	RequireDigest CheckMode `json:"requireDigest,omitempty"`
-}

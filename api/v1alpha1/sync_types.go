@@ -105,7 +105,7 @@ const (
 
 // SyncStatus says what was brought into the cluster.
 type SyncStatus struct {
-	// conditions are Ready, Stalled, Drifted, DriftFight.
+	// conditions are Ready, Stalled, Healthy, ImagesVerified, Drifted, DriftFight.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -153,6 +153,12 @@ type SyncStatus struct {
 	// drift says what is not as Git declares it.
 	// +optional
 	Drift *SyncDriftStatus `json:"drift,omitempty"`
+	// signedImages are the images whose signatures were verified, those of the newest bundle and of earlier ones: they are not
+	// asked for again, so that going back to one of these needs no registry.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	SignedImages []SignedImage `json:"signedImages,omitempty"`
 	// reconciled is the value of the belay.dev/reconcile annotation that was last acted on.
 	// +optional
 	Reconciled string `json:"reconciled,omitempty"`
