@@ -68,6 +68,7 @@ func TestFlagsAreChecked(t *testing.T) {
 		"address":         {[]string{"--prometheus-address=prometheus:9090"}, "--prometheus-address"},
 		"no rollouts":     {[]string{"--concurrent-rollouts=0"}, "--concurrent-rollouts"},
 		"no room for Git": {[]string{"--git-size=0"}, "--git-size"},
+		"no port":         {[]string{"--plain-http-registries=r.example.com:5000,localhost"}, "--plain-http-registries \"localhost\" must be HOST:PORT"},
 		"no policy":       {[]string{"--route-policies=securitypolicies"}, "--route-policies"},
 		"no requests":     {[]string{"--kube-api-qps=0"}, "--kube-api-qps"},
 		"address is fine": {[]string{"--prometheus-address=https://prometheus:9090"}, ""},

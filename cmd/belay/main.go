@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,6 +43,7 @@ type options struct {
 	prometheusAddress            string
 	allowFileRepositories        bool
 	allowLocalWebChecks          bool
+	plainHTTPRegistries          string
 	gitDir                       string
 	gitMiB                       int64
 	routePolicies                string
@@ -62,6 +64,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.prometheusAddress, "prometheus-address", "", "server of metrics that name none, e.g. http://prometheus.monitoring:9090; it is asked without credentials")
 	fs.BoolVar(&o.allowFileRepositories, "allow-file-repositories", false, "let Repositories read file:// URLs, that is, the manager's own disk")
 	fs.BoolVar(&o.allowLocalWebChecks, "allow-local-web-checks", false, "let web metrics ask loopback and link-local addresses and metadata services of clouds, which the manager may reach and others not")
+	fs.StringVar(&o.plainHTTPRegistries, "plain-http-registries", "", "comma-separated registries, each HOST:PORT, that may be asked for signatures of images without TLS, and at loopback and link-local addresses")
 	fs.StringVar(&o.webhookAddress, "webhook-bind-address", "0", "where Git servers may tell of pushes, e.g. :9292; 0 turns it off")
 	fs.StringVar(&o.gitDir, "git-dir", filepath.Join(os.TempDir(), "belay-git"), "folder for local copies of repositories, which may be lost at any time; of one manager only")
 	fs.Int64Var(&o.gitMiB, "git-size", 1024, "how many MiB local copies of repositories may take: those used longest ago are dropped")
@@ -81,6 +84,11 @@ func (o *options) validate() error {
 	}
 	if _, err := rollout.ParsePolicies(o.routePolicies); err != nil {
 		errs = append(errs, fmt.Errorf("--route-policies: %w", err))
+	}
+	for _, host := range commaList(o.plainHTTPRegistries) {
+		if _, port, err := net.SplitHostPort(host); err != nil || port == "" {
+			errs = append(errs, fmt.Errorf("--plain-http-registries %q must be HOST:PORT", host))
+		}
 	}
 	if o.rollouts < 1 {
 		errs = append(errs, fmt.Errorf("--concurrent-rollouts %d must be at least 1", o.rollouts))

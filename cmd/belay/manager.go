@@ -32,6 +32,7 @@ import (
 	"github.com/belay-delivery/belay/controllers/revert"
 	"github.com/belay-delivery/belay/controllers/rollout"
 	"github.com/belay-delivery/belay/controllers/sync"
+	"github.com/belay-delivery/belay/gitops/registry"
 )
 
 // newManager makes a manager whose caches hold what the controllers need and no more: pods and ReplicaSets of Rollouts
@@ -81,7 +82,7 @@ func cacheOptions(namespaces string) (cache.Options, error) {
 		&batchv1.Job{}: {Label: labels.NewSelector().Add(*checks), Transform: cache.TransformStripManagedFields()},
 		&corev1.Pod{}:  selected, &appsv1.ReplicaSet{}: selected, &appsv1.Deployment{}: slim, &corev1.Service{}: slim, &discoveryv1.EndpointSlice{}: slim,
 	}}
-	for _, n := range namespaceList(namespaces) {
+	for _, n := range commaList(namespaces) {
 		if o.DefaultNamespaces == nil {
 			o.DefaultNamespaces = map[string]cache.Config{}
 		}
@@ -90,8 +91,8 @@ func cacheOptions(namespaces string) (cache.Options, error) {
 	return o, nil
 }
 
-// namespaceList reads --namespaces; none means all.
-func namespaceList(value string) []string {
+// commaList reads --namespaces; none means all.
+func commaList(value string) []string {
 	var out []string
 	for _, n := range strings.Split(value, ",") {
 		if n = strings.TrimSpace(n); n != "" {
@@ -116,7 +117,7 @@ func addControllers(mgr ctrl.Manager, o options) error {
 				return fmt.Errorf("--route-policies: %w", err)
 			}
 			r := &rollout.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Scheme: mgr.GetScheme(), Clock: clock.RealClock{}, Recorder: recorder,
-				Namespaces: namespaceList(o.namespaces), Policies: policies}
+				Namespaces: commaList(o.namespaces), Policies: policies}
 			return r.SetupWithManager(mgr, rollout.Options{MaxConcurrentReconciles: o.rollouts})
 		},
 		func() error {
@@ -133,7 +134,8 @@ func addControllers(mgr ctrl.Manager, o options) error {
 		},
 		func() error {
 			r := &sync.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Config: mgr.GetConfig(), Source: source, Recorder: recorder,
-				Drift: &drift.Tracker{Namespaces: namespaceList(o.namespaces), Log: mgr.GetLogger().WithName("drift")}}
+				Registries: registry.Client{PlainHTTP: commaList(o.plainHTTPRegistries)},
+				Drift:      &drift.Tracker{Namespaces: commaList(o.namespaces), Log: mgr.GetLogger().WithName("drift")}}
 			return r.SetupWithManager(mgr, sync.Options{})
 		},
 		func() error {

@@ -82,6 +82,8 @@ type Item struct {
 	Declared *unstructured.Unstructured
 	// Ignore are the rules by which fields are left to others.
 	Ignore []driftpkg.Ignore
+	// Unsigned are images that need not be signed though others must be.
+	Unsigned []string
 	// Written is what the API server made of it; nil: it was not written.
 	Written *unstructured.Unstructured
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/drift"
 	"github.com/belay-delivery/belay/controllers/repository"
+	"github.com/belay-delivery/belay/gitops/registry"
 	"github.com/belay-delivery/belay/gitops/render"
 )
 
@@ -34,8 +35,10 @@ import (
 type Reconciler struct {
 	// Client reads and writes Syncs and Repositories only.
 	Client client.Client
-	// Reader reads Namespaces past any cache.
+	// Reader reads Namespaces and Secrets past any cache.
 	Reader client.Reader
+	// Registries are asked for signatures of images.
+	Registries registry.Client
 	// Config is impersonated from: objects are read and written as the Sync's ServiceAccount.
 	Config   *rest.Config
 	Source   *repository.Source
@@ -189,7 +192,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if err != nil {
 		return done, err
 	}
-	plan, err := r.examine(ctx, sync, cluster, observedBundle{commit: done.commit, digest: done.digest, objects: objects, policies: policies, repo: repo})
+	plan, err := r.examine(ctx, sync, cluster, observedBundle{commit: done.commit, digest: done.digest, objects: objects, policies: policies, repo: repo, seen: &done})
 	done.warnings = plan.Warnings
 	if err != nil {
 		return done, err
@@ -280,6 +283,8 @@ type observedBundle struct {
 	// policies that the bundle is judged by.
 	policies rules
 	repo     *v1alpha1.Repository
+	// seen takes up what was found out on the way, whatever comes of it.
+	seen *result
 }
 
 // source is what policies are told of where the bundle comes from.
@@ -307,6 +312,9 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 		return Plan{}, err
 	}
 	if err := r.checkWhole(ctx, sync, cluster, items, &told); err != nil {
+		return Plan{}, err
+	}
+	if bundle.seen.signatures, err = r.checkSignatures(ctx, sync, items, &told); err != nil {
 		return Plan{}, err
 	}
 	findings, err := checkPolicies(ctx, sync, bundle.source(), items, bundle.policies)
@@ -340,7 +348,7 @@ func (r *Reconciler) namespaced(kind schema.GroupKind) (bool, error) {
 // carryOut does what the plan says, in its order; what fails holds up only what needs it, and all pruning. done says how far
 // it came.
 func (r *Reconciler) carryOut(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, plan Plan, done *result) error {
-	if err := r.writeIntent(ctx, sync, plan.Inventory, done.plan); err != nil {
+	if err := r.writeIntent(ctx, sync, plan.Inventory, done); err != nil {
 		return err
 	}
 	lost := newWreck(plan)
@@ -379,13 +387,14 @@ func applyFailed(item *Item, err error) error {
 		message: fmt.Sprintf("applying %s (%s): %v", name(item.Entry), item.File, err)}
 }
 
-// writeIntent writes what will be there, and the plan that was let through, before anything is applied.
-func (r *Reconciler) writeIntent(ctx context.Context, sync *v1alpha1.Sync, inventory []v1alpha1.InventoryEntry, plan *v1alpha1.SyncPlan) error {
+// writeIntent writes what will be there, the plan that was let through, and the images that were verified, before anything is applied.
+func (r *Reconciler) writeIntent(ctx context.Context, sync *v1alpha1.Sync, inventory []v1alpha1.InventoryEntry, done *result) error {
 	next := sync.Status.DeepCopy()
 	next.Inventory = inventory
-	if plan != nil {
-		next.Plan = plan
+	if done.plan != nil {
+		next.Plan = done.plan
 	}
+	r.reportSignatures(sync, next, done.signatures)
 	return r.writeStatus(ctx, sync, next)
 }
 

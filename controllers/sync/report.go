@@ -89,6 +89,8 @@ type result struct {
 	looked []v1alpha1.InventoryEntry
 	// again is when objects are looked at that turned suspect too often; 0: none.
 	again time.Duration
+	// signatures of the bundle's images, where they were looked at.
+	signatures *signatures
 	// checked: the objects were compared with Git, so that this need not be done again before the interval is over.
 	checked bool
 }
@@ -132,6 +134,7 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 	now := metav1.NewTime(r.now())
 	r.setConditions(sync, next, why)
 	r.setHealth(sync, next, done.health)
+	r.reportSignatures(sync, next, done.signatures)
 	recorded(sync, next, done, why, now)
 	soaking(next, done.health, now)
 	r.reportDrift(sync, next, done, err)

@@ -125,6 +125,7 @@ func (a *assessed) write(item *Item) {
 	if item.Fault != nil {
 		a.because(v1alpha1.RiskMedium, "it was checked offline only: its kind or namespace comes with this bundle")
 	}
+	a.images(item)
 	switch {
 	case item.Entry.Group == groupRBAC:
 		a.rights(item)
@@ -137,6 +138,22 @@ func (a *assessed) write(item *Item) {
 		a.definition(item)
 	case preflight.IsWorkload(kind):
 		a.workload(item, kind)
+	}
+}
+
+// images judges those that are new and need not be signed.
+func (a *assessed) images(item *Item) {
+	ran := map[string]bool{}
+	if item.Live != nil {
+		for _, image := range preflight.Images(item.Live) {
+			ran[image.Name] = true
+		}
+	}
+	for _, image := range item.Unsigned {
+		if !ran[image] {
+			ran[image] = true
+			a.because(v1alpha1.RiskMedium, "image %s is new, and images.signatures lets it run unsigned", image)
+		}
 	}
 }
 

@@ -34,10 +34,11 @@ func (w *warnings) add(text string) {
 	w.all = append(w.all, cut(text, warningBytes))
 }
 
-// keep takes over what was warned of when the objects were last written; what policies say of them is asked anew.
+// keep takes over what was warned of when the objects were last written; what policies say of them, and whether images are
+// signed, is asked anew.
 func (w *warnings) keep(before []string) {
 	for _, text := range before {
-		if !strings.Contains(text, "DeliveryPolicy ") {
+		if !strings.Contains(text, "DeliveryPolicy ") && !strings.Contains(text, "images.signatures") {
 			w.add(text)
 		}
 	}

@@ -1,6 +1,7 @@
 package preflight
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,18 +52,54 @@ func (i Image) split() (repository, tag string) {
 	return repository, tag
 }
 
-// Images are the images of an object's pods, by field.
+// Images are the images that an object has pods run or mount, by field. Objects of all kinds are searched, whatever depth they
+// keep a pod's spec at: lists named containers, initContainers and ephemeralContainers, and volumes that are images.
 func Images(u *unstructured.Unstructured) []Image {
-	spec, at := PodSpec(u)
-	if spec == nil {
+	if u.GetKind() == "CustomResourceDefinition" {
 		return nil
 	}
 	var out []Image
-	for path, c := range containers(spec, at) {
-		if c.Image != "" {
-			out = append(out, Image{Name: c.Image, Field: path + ".image"})
+	for key, value := range u.Object {
+		if key != "metadata" && key != "status" {
+			out = appendImages(out, key, key, value)
 		}
 	}
 	slices.SortFunc(out, func(a, b Image) int { return strings.Compare(a.Field, b.Field) })
 	return out
+}
+
+// appendImages searches value, which stands at the path under key.
+func appendImages(out []Image, path, key string, value any) []Image {
+	switch typed := value.(type) {
+	case map[string]any:
+		for name, below := range typed {
+			out = appendImages(out, path+"."+name, name, below)
+		}
+	case []any:
+		for i, below := range typed {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			if entry, ok := below.(map[string]any); ok {
+				out = appendImage(out, at, key, entry)
+			}
+			out = appendImages(out, at, "", below)
+		}
+	}
+	return out
+}
+
+// appendImage reads the image of an entry of a list with the name key. What is not text is no image by digest either.
+func appendImage(out []Image, at, key string, entry map[string]any) []Image {
+	image, at := entry["image"], at+".image"
+	switch key {
+	case "containers", "initContainers", "ephemeralContainers":
+	case "volumes":
+		source, _ := image.(map[string]any)
+		image, at = source["reference"], at+".reference"
+	default:
+		return out
+	}
+	if image == nil || image == "" {
+		return out
+	}
+	return append(out, Image{Name: fmt.Sprint(image), Field: at})
 }

@@ -194,6 +194,10 @@ func TestImages(t *testing.T) {
 	if len(images) != 2 || images[0].Pinned() || images[0].Field != "spec.template.spec.containers[0].image" || !images[1].Pinned() {
 		t.Errorf("images %+v", images)
 	}
+	images = Images(workload(t, "apps/v1", "Deployment", "{containers: [{name: c, image: 7}, {name: d}], volumes: [{name: v, image: {reference: r/v}}, {name: w, emptyDir: {}}]}"))
+	if len(images) != 2 || images[0] != (Image{Name: "7", Field: "spec.template.spec.containers[0].image"}) || images[1] != (Image{Name: "r/v", Field: "spec.template.spec.volumes[0].image.reference"}) {
+		t.Errorf("images %+v", images)
+	}
 	for _, loose := range []string{"a", "a:1", "a:latest", "a@sha256:12", "a" + sha + "x", "a@sha512:" + sha[8:]} {
 		if (Image{Name: loose}).Pinned() {
 			t.Errorf("%s is no digest", loose)
@@ -216,6 +220,33 @@ func TestContentOfImages(t *testing.T) {
 		i := Image{Name: name}
 		if got := [2]string{i.Content(), i.Repository()}; got != want {
 			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestImagesOfAnyKind: a kind that nobody told Belay of runs pods, too.
+func TestImagesOfAnyKind(t *testing.T) {
+	for text, want := range map[string]string{
+		"{apiVersion: batch/v1, kind: CronJob, spec: {jobTemplate: {spec: {template: {spec: {containers: [{image: a}]}}}}}}":                       "spec.jobTemplate.spec.template.spec.containers[0].image",
+		"{apiVersion: v1, kind: Pod, spec: {initContainers: [{image: a}]}}":                                                                        "spec.initContainers[0].image",
+		"{apiVersion: v1, kind: PodTemplate, template: {spec: {containers: [{image: a}]}}}":                                                        "template.spec.containers[0].image",
+		"{apiVersion: belay.dev/v1alpha1, kind: Rollout, spec: {template: {spec: {containers: [{image: a}]}}}}":                                    "spec.template.spec.containers[0].image",
+		"{apiVersion: belay.dev/v1alpha1, kind: AnalysisTemplate, spec: {metrics: [{job: {template: {spec: {containers: [{image: a}]}}}}]}}":       "spec.metrics[0].job.template.spec.containers[0].image",
+		"{apiVersion: serving.knative.dev/v1, kind: Service, spec: {template: {spec: {containers: [{image: a}]}}}}":                                "spec.template.spec.containers[0].image",
+		"{apiVersion: example.org/v1, kind: Farm, spec: {pools: [[{pod: {ephemeralContainers: [{image: a}]}}]]}}":                                  "spec.pools[0][0].pod.ephemeralContainers[0].image",
+		"{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, spec: {default: {containers: [{image: a}]}}}":                       "",
+		"{apiVersion: v1, kind: Pod, metadata: {annotations: {containers: '[{image: a}]'}}, status: {containers: [{image: a}]}, spec: {image: a}}": "",
+	} {
+		u := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
+			t.Fatal(err)
+		}
+		found := ""
+		for _, image := range Images(u) {
+			found += image.Field
+		}
+		if found != want {
+			t.Errorf("%s: %q, want %q", text, found, want)
 		}
 	}
 }

@@ -5,7 +5,8 @@ import "strings"
 func init() {
 	valid["DeliveryPolicy"] = `spec: {match: {environments: [prod]}, expression: "true", message: m, rationale: r}`
 	valid["Sync"] = strings.TrimSuffix(valid["Sync"], "}") +
-		`, gates: {follows: {sync: b, soak: 1m, images: Any}, approvals: {required: 2}, windows: [{kind: Deny, firstDate: "2026-12-20", lastDate: "2027-01-02"}]}, dependsOn: [{name: c}]}`
+		`, gates: {follows: {sync: b, soak: 1m, images: Any}, approvals: {required: 2}, windows: [{kind: Deny, firstDate: "2026-12-20", lastDate: "2027-01-02"}]}, dependsOn: [{name: c}], ` +
+		`images: {signatures: {rules: [{images: ["ghcr.io/shop/**", "r.example.com:5000/*"], keys: {name: k}, signedAs: ["ghcr.io/up/web"]}, {images: ["**"], unsigned: Allowed}], pullSecrets: [{name: p}]}}}`
 	valid["ClusterDeliveryPolicy"] = valid["DeliveryPolicy"]
 }
 
@@ -40,6 +41,17 @@ func syncRows() []row {
 		{kind: "Sync", name: "references", patch: `{spec: {checks: {references: Maybe}}}`, field: "spec.checks.references"},
 		{kind: "Sync", name: "quota", patch: `{spec: {checks: {quota: Maybe}}}`, field: "spec.checks.quota"},
 		{kind: "Sync", name: "other tools", patch: `{spec: {checks: {otherTools: Maybe}}}`, field: "spec.checks.otherTools"},
+		{kind: "Sync", name: "signatures of nothing", patch: `{spec: {images: {signatures: {rules: []}}}}`, field: "spec.images.signatures.rules"},
+		{kind: "Sync", name: "signatures mode", patch: `{spec: {images: {signatures: {mode: Always}}}}`, field: "spec.images.signatures.mode"},
+		{kind: "Sync", name: "neither keys nor unsigned", patch: `{spec: {images: {signatures: {rules: [{images: ["ghcr.io/a"]}]}}}}`, field: "spec.images.signatures.rules[0]", rule: "give either keys, or unsigned: Allowed"},
+		{kind: "Sync", name: "keys and unsigned", patch: `{spec: {images: {signatures: {rules: [{images: ["ghcr.io/a"], keys: {name: k}, unsigned: Allowed}]}}}}`, field: "spec.images.signatures.rules[0]", rule: "give either keys, or unsigned: Allowed"},
+		{kind: "Sync", name: "signedAs without keys", patch: `{spec: {images: {signatures: {rules: [{images: ["ghcr.io/a"], signedAs: ["ghcr.io/b"], unsigned: Allowed}]}}}}`, field: "spec.images.signatures.rules[0]", rule: "signedAs goes with keys"},
+		{kind: "Sync", name: "unsigned", patch: `{spec: {images: {signatures: {rules: [{images: ["ghcr.io/a"], unsigned: Denied}]}}}}`, field: "spec.images.signatures.rules[0].unsigned"},
+		{kind: "Sync", name: "image without registry", patch: `{spec: {images: {signatures: {rules: [{images: ["nginx"], keys: {name: k}}]}}}}`, field: "spec.images.signatures.rules[0].images[0]"},
+		{kind: "Sync", name: "image of the hub without its name", patch: `{spec: {images: {signatures: {rules: [{images: ["library/nginx"], keys: {name: k}}]}}}}`, field: "spec.images.signatures.rules[0].images[0]"},
+		{kind: "Sync", name: "image with a digest", patch: `{spec: {images: {signatures: {rules: [{images: ["ghcr.io/a@sha256:1"], keys: {name: k}}]}}}}`, field: "spec.images.signatures.rules[0].images[0]"},
+		{kind: "Sync", name: "signedAs without registry", patch: `{spec: {images: {signatures: {rules: [{images: ["ghcr.io/a"], signedAs: [web], keys: {name: k}}]}}}}`, field: "spec.images.signatures.rules[0].signedAs[0]"},
+		{kind: "Sync", name: "pull secret twice", patch: `{spec: {images: {signatures: {pullSecrets: [{name: p}, {name: p}]}}}}`, field: "spec.images.signatures.pullSecrets[1]"},
 		{kind: "Sync", name: "digests", patch: `{spec: {images: {requireDigest: Always}}}`, field: "spec.images.requireDigest"},
 	}
 }

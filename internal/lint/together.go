@@ -173,7 +173,7 @@ func duplicates(docs []*document) []Finding {
 }
 
 func (b *bundle) checkSync(s typed[v1alpha1.Sync]) []Finding {
-	out := b.checkSyncPolicies(s)
+	out := append(b.checkSyncPolicies(s), b.checkSignatures(s)...)
 	if len(b.repositories) == 0 {
 		return out
 	}
