@@ -1,5 +1,5 @@
 // Package cosigntest signs images for tests as cosign does, and as it does not. That it does it rightly is shown by
-// gitops/cosign/testdata, which cosign itself has made.
+// gitops/cosign/testdata, which the libraries of cosign have made.
 package cosigntest
 
 import (
