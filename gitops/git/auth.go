@@ -2,6 +2,7 @@ package git
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +23,11 @@ const (
 	KeyCA          = "ca.crt"
 )
 
-const maxSecretValue = 64 << 10
+const (
+	maxSecretValue = 64 << 10
+	// minRedacted is how long what is taken out of texts is at least: a shorter one would tear up words, and protects nothing.
+	minRedacted = 4
+)
 
 // Auth is how to authenticate to a server and how to know it. Its zero value is
 // anonymous access with the system's trust store. It prints as its kind only.
@@ -56,6 +61,22 @@ func (a Auth) MarshalJSON() ([]byte, error) { return json.Marshal(a.String()) }
 
 // Format keeps every verb of fmt from looking inside.
 func (a Auth) Format(state fmt.State, _ rune) { _, _ = state.Write([]byte(a.String())) }
+
+// redact takes the credentials out of a text, in the forms in which they are sent.
+func (a Auth) redact(text string) string {
+	secrets := []string{a.bearer}
+	if a.password != "" {
+		secrets = append(secrets, base64.StdEncoding.EncodeToString([]byte(a.username+":"+a.password)), a.password)
+	}
+	for _, secret := range secrets {
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			if len(form) >= minRedacted {
+				text = strings.ReplaceAll(text, form, "[redacted]")
+			}
+		}
+	}
+	return text
+}
 
 // AuthFromSecret reads the credentials for a URL from the data of a Secret:
 // username and password, or bearerToken, and ca.crt for https; identity and

@@ -68,11 +68,11 @@ type remoteError struct {
 	what  string
 	kind  error
 	cause error
+	// text of cause, without credentials.
+	text string
 }
 
-func (e *remoteError) Error() string {
-	return fmt.Sprintf("%s: %v: %s", e.what, e.kind, cleanText(e.cause.Error(), maxErrorText))
-}
+func (e *remoteError) Error() string { return fmt.Sprintf("%s: %v: %s", e.what, e.kind, e.text) }
 
 func (e *remoteError) Unwrap() []error { return []error{e.kind, e.cause} }
 
@@ -82,7 +82,7 @@ func (r Remote) classify(ctx context.Context, doing string, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		err = errors.Join(cause, err)
 	}
-	return &remoteError{what: doing + " " + r.URL, kind: kind, cause: err}
+	return &remoteError{what: doing + " " + r.URL, kind: kind, cause: err, text: r.clean(err.Error(), maxErrorText)}
 }
 
 func errorKind(err error) error {
@@ -103,6 +103,9 @@ func errorKind(err error) error {
 	}
 	return ErrUnreachable
 }
+
+// clean is cleanText of a text that the server had a hand in: a server may repeat the credentials that it was sent.
+func (r Remote) clean(text string, limit int) string { return cleanText(r.Auth.redact(text), limit) }
 
 // cleanText makes a server's text fit for a condition: one line per line, no
 // control characters, at most limit bytes.

@@ -2,11 +2,15 @@ package git_test
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os/exec"
 	"strings"
 	"sync"
@@ -329,6 +333,48 @@ func TestAuth(t *testing.T) {
 	}
 	if _, err := remote.Head(t.Context()); !errors.Is(err, git.ErrAuth) {
 		t.Errorf("anonymous: %v", err)
+	}
+}
+
+// TestCredentialsThatAServerRepeats stand in no error: not of a fetch, and not in a push's refusal.
+func TestCredentialsThatAServerRepeats(t *testing.T) {
+	_, remote := fleet(t)
+	base, err := remote.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := remote.Fetch(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := http.StatusOK
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		user, password, _ := r.BasicAuth()
+		_, _ = fmt.Fprintf(w, "no: %s, %s %s %s", r.Header.Get("Authorization"), user, password, url.QueryEscape(password))
+	}))
+	defer echo.Close()
+	for _, data := range []map[string][]byte{{"username": []byte("bot"), "password": []byte("s3cr/t+&")}, {"bearerToken": []byte("t0ken12345")}} {
+		auth, err := git.AuthFromSecret(echo.URL+"/fleet", data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := git.Remote{URL: echo.URL + "/fleet", Branch: "main", Auth: auth}
+		for _, status = range []int{200, 400, 401, 403, 404, 418, 500} {
+			_, head := r.Head(t.Context())
+			push := r.Push(t.Context(), repo, base, base)
+			for _, err := range []error{head, push} {
+				if err == nil {
+					t.Fatalf("status %d: no error", status)
+				}
+				text := err.Error()
+				for _, secret := range []string{"s3cr", "t0ken", base64.StdEncoding.EncodeToString([]byte("bot:s3cr/t+&"))} {
+					if strings.Contains(text, secret) {
+						t.Errorf("status %d: %s", status, text)
+					}
+				}
+			}
+		}
 	}
 }
 

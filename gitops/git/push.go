@@ -98,10 +98,10 @@ func (r Remote) outcome(ctx context.Context, p pushed) error {
 	lower := strings.ToLower(status)
 	for _, sign := range staleSigns {
 		if strings.Contains(lower, sign) {
-			return fmt.Errorf("pushing to %s: %w: %s", r.URL, ErrStale, cleanText(status, maxErrorText))
+			return fmt.Errorf("pushing to %s: %w: %s", r.URL, ErrStale, r.clean(status, maxErrorText))
 		}
 	}
-	return &RejectedError{Reason: cleanText(status+"\n"+p.said, maxReason)}
+	return &RejectedError{Reason: r.clean(status+"\n"+p.said, maxReason)}
 }
 
 // unanswered handles a push without a report: an HTTP status that means "no" is
@@ -117,19 +117,19 @@ func (r Remote) unanswered(ctx context.Context, p pushed) error {
 	if errors.Is(kind, ErrAuth) {
 		return kind
 	}
-	return fmt.Errorf("pushing to %s: %w: %s", r.URL, ErrOutcomeUnknown, cleanText(p.err.Error()+"\n"+p.said, maxErrorText))
+	return fmt.Errorf("pushing to %s: %w: %s", r.URL, ErrOutcomeUnknown, r.clean(p.err.Error()+"\n"+p.said, maxErrorText))
 }
 
 // pushRefused turns "you may not" (HTTP 403, and other 4xx) into a rejection.
 func (r Remote) pushRefused(classified, cause error) error {
 	if errors.Is(cause, transport.ErrAuthorizationFailed) {
-		return &RejectedError{Reason: cleanText(cause.Error(), maxReason)}
+		return &RejectedError{Reason: r.clean(cause.Error(), maxReason)}
 	}
 	var unexpected *plumbing.UnexpectedError
 	var status *githttp.Err
 	if errors.As(cause, &unexpected) && errors.As(unexpected.Err, &status) {
 		if code := status.StatusCode(); code >= 400 && code < 500 && code != 408 && code != 429 {
-			return &RejectedError{Reason: cleanText(fmt.Sprintf("HTTP status %d: %s", code, status.Reason), maxReason)}
+			return &RejectedError{Reason: r.clean(fmt.Sprintf("HTTP status %d: %s", code, status.Reason), maxReason)}
 		}
 	}
 	return classified
