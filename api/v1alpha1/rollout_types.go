@@ -406,25 +406,6 @@ const (
 	FailurePause    FailureAction = "Pause"
 )
 
-// Revert says where in Git this workload is declared.
-type Revert struct {
-	// repository is a Repository of this namespace with spec.write set.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Repository string `json:"repository"`
-	// path of the folder in the repository that renders to this Rollout: plain YAML or kustomize.
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="path must be relative to the repository's root and must not contain '..'"
-	Path string `json:"path"`
-	// strategy is how the revert gets onto the branch: Push, PullRequest or PushThenPullRequest. Unset: as the
-	// Repository's write.strategy says.
-	// +optional
-	Strategy RevertStrategy `json:"strategy,omitempty"`
-}
-
 // RolloutList is a list of Rollouts.
 //
 // +kubebuilder:object:root=true

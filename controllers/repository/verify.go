@@ -14,6 +14,7 @@ import (
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/gitops/git"
+	"github.com/belay-delivery/belay/gitops/revert"
 	"github.com/belay-delivery/belay/gitops/signature"
 	"github.com/belay-delivery/belay/gitops/trust"
 )
@@ -38,11 +39,11 @@ func (r *Reconciler) verify(ctx context.Context, repo *v1alpha1.Repository, head
 	case done != nil && done.Commit == head && done.Mode == mode(repo) && repo.Status.ObservedGeneration == repo.Generation:
 		return done, nil
 	}
-	folders, err := r.folders(ctx, repo)
+	restored, err := r.restored(ctx, repo)
 	if err != nil {
 		return nil, err
 	}
-	result, err := r.Source.Verify(ctx, repo, head, folders)
+	result, err := r.Source.Verify(ctx, repo, head, restored)
 	if err != nil {
 		return nil, err
 	}
@@ -53,25 +54,45 @@ func (r *Reconciler) verify(ctx context.Context, repo *v1alpha1.Repository, head
 	}, nil
 }
 
-// folders are what Rollouts are reverted in, in this Repository: all that a bot may bring back.
-func (r *Reconciler) folders(ctx context.Context, repo *v1alpha1.Repository) ([]string, error) {
+// Restored is what a bot may bring back in a Repository: what Rollouts are reverted in.
+type Restored struct {
+	Folders []string
+	Values  []revert.Value
+}
+
+func (r *Reconciler) restored(ctx context.Context, repo *v1alpha1.Repository) (Restored, error) {
 	var rollouts v1alpha1.RolloutList
 	if err := r.Client.List(ctx, &rollouts, client.InNamespace(repo.Namespace)); err != nil {
-		return nil, fmt.Errorf("listing Rollouts that are reverted here: %w", err)
+		return Restored{}, fmt.Errorf("listing Rollouts that are reverted here: %w", err)
 	}
-	var folders []string
+	var out Restored
 	for i := range rollouts.Items {
-		if revert := rollouts.Items[i].Spec.OnFailure.Revert; revert != nil && revert.Repository == repo.Name {
-			folders = append(folders, revert.Path)
+		spec := rollouts.Items[i].Spec.OnFailure.Revert
+		if spec == nil || spec.Repository != repo.Name {
+			continue
 		}
+		if spec.Path != "" {
+			out.Folders = append(out.Folders, spec.Path)
+		}
+		out.Values = append(out.Values, ValuesOf(spec)...)
 	}
-	slices.Sort(folders)
-	return slices.Compact(folders), nil
+	slices.Sort(out.Folders)
+	out.Folders = slices.Compact(out.Folders)
+	return out, nil
+}
+
+// ValuesOf are the values of a Rollout's revert as package revert has them.
+func ValuesOf(spec *v1alpha1.Revert) []revert.Value {
+	var out []revert.Value
+	for _, v := range spec.Values {
+		out = append(out, revert.Value{File: v.File, Path: v.Path, Container: v.Container, Part: revert.Part(v.Part), Field: v.Field})
+	}
+	return out
 }
 
 // Verify checks the signatures that lead to a commit: of it alone in mode Head, of all since the commit in force in mode Range.
 // Its refusals are Problems.
-func (s *Source) Verify(ctx context.Context, repo *v1alpha1.Repository, head string, folders []string) (trust.Result, error) {
+func (s *Source) Verify(ctx context.Context, repo *v1alpha1.Repository, head string, restored Restored) (trust.Result, error) {
 	signers, err := s.signers(ctx, repo)
 	if err != nil {
 		return trust.Result{}, err
@@ -80,7 +101,7 @@ func (s *Source) Verify(ctx context.Context, repo *v1alpha1.Repository, head str
 	if mode(repo) == v1alpha1.VerifyRange {
 		base = repo.Status.Commit
 	}
-	policy := trust.Policy{Signers: signers, Folders: folders}
+	policy := trust.Policy{Signers: signers, Folders: restored.Folders, Values: restored.Values}
 	// What is there already is usually enough. More history is fetched before anything is refused.
 	for _, depth := range []int{1, deepest} {
 		var view *git.Repo

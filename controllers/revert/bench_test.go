@@ -101,10 +101,10 @@ func BenchmarkRevertOnLargeRepository(b *testing.B) {
 	head := server.Head("fleet", "main")
 	remote := git.Remote{URL: server.URL("fleet"), Branch: "main"}
 	way := access{source: repository.NewSource(fake.NewClientBuilder().WithScheme(testenv.Scheme()).Build(), false), read: remote, write: remote, timeout: 5 * time.Minute}
-	due := request{id: "bench", attempt: 1, path: "apps/app-0", workload: revert.Workload{Namespace: "shop", Kind: "Rollout", Name: "app-0"},
+	due := request{id: "bench", attempt: 1, where: revert.Where{Path: "apps/app-0", Workload: revert.Workload{Namespace: "shop", Kind: "Rollout", Name: "app-0"}},
 		bad: benchRevision(b, "checkout:2"), good: benchRevision(b, "checkout:1"), at: time.Unix(1_800_000_000, 0), now: time.Unix(1_800_000_000, 0), perHour: 3,
 		author: v1alpha1.GitAuthor{Name: "Belay", Email: "belay@example.com"}}
-	due.message = revert.MessageInput{Workload: due.workload, ID: due.id, Attempt: 1}
+	due.message = revert.MessageInput{Workload: due.where.Workload, ID: due.id, Attempt: 1}
 	peak := 0.0
 	for b.Loop() {
 		b.StopTimer()

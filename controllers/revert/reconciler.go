@@ -72,6 +72,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, key ctrl.Request) (ctrl.Resu
 		switch due.State {
 		case v1alpha1.RevertPending, v1alpha1.RevertSuspended:
 			return r.revert(ctx, &rollout)
+		case v1alpha1.RevertConflict, v1alpha1.RevertRejected:
+			if c := v1alpha1.FindCondition(rollout.Status.Conditions, v1alpha1.ConditionReverted); c != nil && c.ObservedGeneration < rollout.Generation {
+				return r.revert(ctx, &rollout) // what was in the way may be put right in the spec
+			}
+			return r.watch(ctx, &rollout)
 		default:
 			if waits(due.State) {
 				return r.watch(ctx, &rollout)
@@ -87,7 +92,13 @@ func (r *Reconciler) revert(ctx context.Context, rollout *v1alpha1.Rollout) (ctr
 	if err != nil {
 		return r.trouble(ctx, rollout, err)
 	}
-	due := r.requestFor(rollout, repo)
+	due, err := r.requestFor(ctx, rollout, repo)
+	switch {
+	case errors.Is(err, errNoTemplate):
+		return r.settle(ctx, rollout, repo, due, conflict(finding{}, err.Error()))
+	case err != nil:
+		return r.trouble(ctx, rollout, err)
+	}
 	at := place{url: way.read.URL, branch: way.read.Branch, repository: string(repo.UID) + " " + client.ObjectKeyFromObject(repo).String()}
 	found, err := r.write(ctx, at, way, due)
 	if err != nil {
@@ -128,9 +139,12 @@ func waits(state v1alpha1.RevertState) bool {
 // watch looks whether people have solved what Belay could not, or decided what it proposed.
 func (r *Reconciler) watch(ctx context.Context, rollout *v1alpha1.Rollout) (ctrl.Result, error) {
 	repo, way, err := r.open(ctx, rollout, false)
+	var due request
+	if err == nil {
+		due, err = r.requestFor(ctx, rollout, repo)
+	}
 	if err == nil {
 		var found finding
-		due := r.requestFor(rollout, repo)
 		if found, err = r.progress(ctx, way, repo, rollout.Status.Revert, due); err == nil && found.state != "" {
 			return r.settle(ctx, rollout, repo, due, found)
 		}
@@ -176,7 +190,11 @@ func (r *Reconciler) noteGood(ctx context.Context, rollout *v1alpha1.Rollout) (c
 	if before, known := r.looked.Load(rollout.UID); known && before == now {
 		return ctrl.Result{}, nil
 	}
-	commit, err := way.known(ctx, request{path: rollout.Spec.OnFailure.Revert.Path, workload: workloadOf(rollout), good: stable.Revision})
+	where, err := r.whereOf(ctx, rollout, stable.Revision)
+	var commit string
+	if err == nil {
+		commit, err = way.known(ctx, request{where: where, good: stable.Revision})
+	}
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("good commit could not be looked for", "error", err.Error())
 		return ctrl.Result{RequeueAfter: longestRetry}, nil
@@ -184,6 +202,11 @@ func (r *Reconciler) noteGood(ctx context.Context, rollout *v1alpha1.Rollout) (c
 	if commit == "" {
 		log.FromContext(ctx).V(1).Info("good commit is not among the newest", "commits", depths[0], "revision", stable.Revision)
 		r.looked.Store(rollout.UID, now)
+		if where.Path == "" { // said while all is well, not when the revert is needed
+			r.Recorder.Eventf(rollout, nil, corev1.EventTypeWarning, ReasonValuesUnknown, "Revert",
+				"none of the newest %d commits of Repository %q has the values of the stable revision %s: is the mapping in onFailure.revert.values right?",
+				depths[0], repo.Name, stable.Revision)
+		}
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{}, r.writeGood(ctx, rollout, commit)
@@ -223,7 +246,7 @@ func (r *Reconciler) open(ctx context.Context, rollout *v1alpha1.Rollout, write 
 }
 
 // requestFor reads the revert out of what was stored.
-func (r *Reconciler) requestFor(rollout *v1alpha1.Rollout, repo *v1alpha1.Repository) request {
+func (r *Reconciler) requestFor(ctx context.Context, rollout *v1alpha1.Rollout, repo *v1alpha1.Repository) (request, error) {
 	due := rollout.Status.Revert
 	id := due.ID
 	if id == "" {
@@ -231,8 +254,11 @@ func (r *Reconciler) requestFor(rollout *v1alpha1.Rollout, repo *v1alpha1.Reposi
 			Attempt: due.Attempt, Bad: due.Bad, Good: due.Good})
 	}
 	out := request{
-		id: id, attempt: due.Attempt, path: rollout.Spec.OnFailure.Revert.Path, workload: workloadOf(rollout),
-		bad: due.Bad, good: due.Good, at: due.RequestedAt.Time,
+		id: id, attempt: due.Attempt, bad: due.Bad, good: due.Good, at: due.RequestedAt.Time,
+	}
+	var err error
+	if out.where, err = r.whereOf(ctx, rollout, due.Bad, due.Good); err != nil {
+		return out, err
 	}
 	if write := repo.Spec.Write; write != nil {
 		out.author, out.perHour, out.now = write.Author, perHour, r.now()
@@ -245,7 +271,7 @@ func (r *Reconciler) requestFor(rollout *v1alpha1.Rollout, repo *v1alpha1.Reposi
 	}
 	out.message = messageFor(rollout, r.Version)
 	out.message.ID = id
-	return out
+	return out, nil
 }
 
 func workloadOf(rollout *v1alpha1.Rollout) revert.Workload {

@@ -23,6 +23,8 @@ const (
 	ReasonProposed     = "RevertProposed"
 	ReasonRevertFailed = "RevertFailed"
 	ReasonPokeFailed   = "RepositoryNotTold"
+	// ReasonValuesUnknown: the values of the stable revision are in none of the newest commits.
+	ReasonValuesUnknown = "RevertValuesUnknown"
 )
 
 const (

@@ -30,16 +30,15 @@ type finding struct {
 
 // request is everything that determines a revert; all of it was stored before.
 type request struct {
-	id       string
-	attempt  int64
-	path     string
-	workload revert.Workload
-	bad      string
-	good     string
-	hint     string // a commit that declared good when it was looked at
-	author   v1alpha1.GitAuthor
-	message  revert.MessageInput
-	at       time.Time
+	id      string
+	attempt int64
+	where   revert.Where
+	bad     string
+	good    string
+	hint    string // a commit that declared good when it was looked at
+	author  v1alpha1.GitAuthor
+	message revert.MessageInput
+	at      time.Time
 	// perHour bounds the reverts of one workload; now is when that is asked.
 	perHour int
 	now     time.Time
@@ -108,7 +107,14 @@ func (b branch) compose(r request, last bool) (finding, map[string]*[]byte, erro
 	if err != nil || f.state != "" {
 		return f, nil, err
 	}
-	if declared != r.bad {
+	switch astray, err := b.astray(r, declared); {
+	case err != nil:
+		return finding{}, nil, err
+	case astray && !last:
+		return finding{}, nil, errDeeper
+	case astray:
+		return conflict(finding{}, fmt.Sprintf("none of the newest %d commits has the values of revision %s: is the mapping in onFailure.revert.values right?", len(b.log), r.bad)), nil, nil
+	case declared != r.bad:
 		return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.head)}, nil, nil
 	}
 	bad, good, err := b.find(r)
@@ -154,7 +160,7 @@ func (b branch) full(r request) (until time.Time, full bool) {
 	count := 0
 	for _, commit := range b.log { // newest first
 		trailers := revert.ParseTrailers(commit.Message)
-		if trailers[revert.TrailerID] == nil || !has(trailers[revert.TrailerWorkload], r.workload.Trailer()) || r.now.Sub(commit.Time) >= time.Hour {
+		if trailers[revert.TrailerID] == nil || !has(trailers[revert.TrailerWorkload], r.where.Workload.Trailer()) || r.now.Sub(commit.Time) >= time.Hour {
 			continue
 		}
 		if count++; count == r.perHour {
@@ -175,11 +181,28 @@ func (b branch) look(r request) (finding, string, error) {
 	if err != nil {
 		return finding{}, "", fmt.Errorf("reading head: %w", err)
 	}
-	declared, err := revert.RevisionAt(tree, r.path, r.workload)
+	declared, err := r.where.RevisionAt(tree)
 	if err != nil {
-		return conflict(finding{}, "head cannot be rendered: "+err.Error()), "", nil
+		what := "head cannot be rendered: "
+		if r.where.Path == "" {
+			what = "head does not say what runs: "
+		}
+		return conflict(finding{}, what+err.Error()), "", nil
 	}
 	return finding{}, declared, nil
+}
+
+// astray says that the values at head are of no known revision, and that no commit before it has those of the bad one: not Git has
+// moved on, but the mapping is wrong.
+func (b branch) astray(r request, declared string) (bool, error) {
+	if declared != revert.Elsewhere {
+		return false, nil
+	}
+	_, found, err := revert.History{Log: b.log, TreeOf: b.repo.Tree}.Newest(r.where, r.bad)
+	if err != nil {
+		return false, fmt.Errorf("looking for the bad commit: %w", err)
+	}
+	return !found, nil
 }
 
 // made says that a commit is the revert of this very attempt.
@@ -193,7 +216,7 @@ func has(values []string, wanted string) bool { return len(values) == 1 && value
 // find returns the commit that brought the bad revision and the newest one before it that declares the good one.
 func (b branch) find(r request) (git.Commit, string, error) {
 	history := revert.History{Log: b.log, TreeOf: b.repo.Tree}
-	bad, certain, err := history.Introduced(r.path, r.workload, r.bad)
+	bad, certain, err := history.Introduced(r.where, r.bad)
 	if err != nil {
 		return bad, "", fmt.Errorf("looking for the bad commit: %w", err)
 	}
@@ -205,7 +228,7 @@ func (b branch) find(r request) (git.Commit, string, error) {
 			history.Log = b.log[i+1:]
 		}
 	}
-	good, found, err := history.Newest(r.path, r.workload, r.good)
+	good, found, err := history.Newest(r.where, r.good)
 	if err != nil || found {
 		return bad, good.SHA, err
 	}
@@ -221,14 +244,14 @@ func (b branch) hinted(r request) string {
 	if err != nil {
 		return ""
 	}
-	if declared, err := revert.RevisionAt(tree, r.path, r.workload); err != nil || declared != r.good {
+	if declared, err := r.where.RevisionAt(tree); err != nil || declared != r.good {
 		return ""
 	}
 	return r.hint
 }
 
 func (b branch) change(r request, f finding) (finding, map[string]*[]byte, error) {
-	in := revert.Input{Path: r.path, Workload: r.workload, GoodRevision: r.good, BadRevision: r.bad}
+	in := revert.Input{Path: r.where.Path, Workload: r.where.Workload, GoodRevision: r.good, BadRevision: r.bad, Values: r.where.Values, Known: r.where.Known}
 	var err error
 	if in.Head, err = b.repo.Tree(b.head); err != nil {
 		return finding{}, nil, fmt.Errorf("reading head: %w", err)
@@ -331,6 +354,9 @@ func (a access) watch(ctx context.Context, r request) (finding, error) {
 	if f.state != "" || declared == r.bad {
 		return finding{}, nil
 	}
+	if astray, err := b.astray(r, declared); err != nil || astray {
+		return finding{}, err
+	}
 	return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.head)}, nil
 }
 
@@ -340,7 +366,7 @@ func (a access) known(ctx context.Context, r request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found, _, err := revert.History{Log: b.log, TreeOf: b.repo.Tree}.Newest(r.path, r.workload, r.good)
+	found, _, err := revert.History{Log: b.log, TreeOf: b.repo.Tree}.Newest(r.where, r.good)
 	return found.SHA, err
 }
 
@@ -350,7 +376,10 @@ func conflict(f finding, why string) finding {
 }
 
 func describe(declared, head string) string {
-	if declared == "" {
+	switch declared {
+	case revert.Elsewhere:
+		return fmt.Sprintf("the values at commit %s are those of another revision", short(head))
+	case "":
 		return fmt.Sprintf("commit %s no longer declares the workload", short(head))
 	}
 	return fmt.Sprintf("commit %s declares revision %s", short(head), declared)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/belay-delivery/belay/gitops/render"
 	"github.com/belay-delivery/belay/gitops/tree"
@@ -35,6 +36,13 @@ type Input struct {
 	Workload Workload
 	// GoodRevision and BadRevision are hashes of the pod template.
 	GoodRevision, BadRevision string
+	// Values and Known: see Where. Without Path, Known has the good and the bad template.
+	Values []Value
+	Known  map[string]map[string]any
+}
+
+func (in Input) where() Where {
+	return Where{Workload: in.Workload, Path: in.Path, Values: in.Values, Known: in.Known}
 }
 
 // Outcome is the kind of a Result.
@@ -74,6 +82,9 @@ func Compose(in Input) (Result, error) {
 	if err := in.check(); err != nil {
 		return Result{}, fmt.Errorf("composing revert of %s: %w", in.Workload, err)
 	}
+	if in.Path == "" && len(in.Values) > 0 {
+		return in.composeValues(), nil
+	}
 	head, err := see(in.Head, in)
 	if err != nil {
 		return conflict("head cannot be rendered: %v", err), nil
@@ -85,6 +96,14 @@ func Compose(in Input) (Result, error) {
 	default:
 		return Result{Outcome: AlreadyResolved, Why: fmt.Sprintf("head declares revision %s, not %s", head.revision, in.BadRevision)}, nil
 	}
+	if len(in.Values) > 0 {
+		return in.composeBoth(), nil
+	}
+	return in.composeRendered(head), nil
+}
+
+// composeRendered composes the change of what the folder renders to.
+func (in Input) composeRendered(head sight) Result {
 	sides := [2]sight{}
 	for i, side := range []struct {
 		name, want string
@@ -92,14 +111,71 @@ func Compose(in Input) (Result, error) {
 	}{{"known-good", in.GoodRevision, in.Good}, {"bad", in.BadRevision, in.Bad}} {
 		seen, err := see(side.tree, in)
 		if err != nil {
-			return conflict("the %s commit cannot be rendered: %v", side.name, err), nil
+			return conflict("the %s commit cannot be rendered: %v", side.name, err)
 		}
 		if seen.revision != side.want {
-			return conflict("the %s commit declares revision %q, not %s", side.name, seen.revision, side.want), nil
+			return conflict("the %s commit declares revision %q, not %s", side.name, seen.revision, side.want)
 		}
 		sides[i] = seen
 	}
-	return newComposer(in, sides[0], sides[1], head).compose(), nil
+	return newComposer(in, sides[0], sides[1], head).compose()
+}
+
+// composeBoth sets the values back, and on top of that what the folder renders to.
+func (in Input) composeBoth() Result {
+	values, err := in.valued()
+	if err != nil {
+		return conflict("%v", err)
+	}
+	in.Head = tree.Overlay(in.Head, values)
+	head, err := see(in.Head, in)
+	if err != nil {
+		return conflict("with the values set back head cannot be rendered: %v", err)
+	}
+	result := Result{Outcome: Changes, Changes: map[string]*[]byte{}, Why: "the values were set back"}
+	if head.revision != in.GoodRevision { // the values are not what the folder is made of
+		if result = in.composeRendered(head); result.Outcome == Changes {
+			result.Why += "; and the values"
+		}
+	}
+	for _, changes := range []map[string]*[]byte{result.Changes, result.Proposal} {
+		for name, content := range values {
+			if _, done := changes[name]; !done && changes != nil {
+				changes[name] = content
+			}
+		}
+	}
+	if result.Changes != nil {
+		result.Files = slices.Sorted(maps.Keys(result.Changes))
+	}
+	return result
+}
+
+// composeValues sets values back where nothing in the repository renders to the workload.
+func (in Input) composeValues() Result {
+	switch declared, err := in.where().RevisionAt(in.Head); {
+	case err != nil:
+		return conflict("head cannot be read: %v", err)
+	case declared != in.BadRevision:
+		return Result{Outcome: AlreadyResolved, Why: "the values at head are not those of revision " + in.BadRevision}
+	}
+	changes, err := in.valued()
+	if err != nil {
+		return conflict("%v", err)
+	}
+	template := runtime.DeepCopyJSON(in.Known[in.BadRevision])
+	for _, v := range in.Values {
+		if err := v.set(template, in.Known[in.GoodRevision]); err != nil {
+			return conflict("%v", err)
+		}
+	}
+	if got, err := revision.HashMap(template); err != nil || got != in.GoodRevision {
+		out := conflict("the values named by onFailure.revert.values are not all that differs between revisions %s and %s: with them set back, the pod template would still be another one",
+			in.BadRevision, in.GoodRevision)
+		out.Proposal = changes
+		return out
+	}
+	return Result{Outcome: Changes, Changes: changes, Files: slices.Sorted(maps.Keys(changes)), Why: "the values were set back"}
 }
 
 func (in Input) check() error {
@@ -112,6 +188,11 @@ func (in Input) check() error {
 		return errors.New("the good and the bad revision are the same")
 	case in.Workload.Name == "" || in.Workload.Kind == "":
 		return errors.New("the workload has no kind or no name")
+	}
+	for _, v := range in.Values {
+		if err := v.Check(); err != nil {
+			return err
+		}
 	}
 	_, err := tree.Clean(in.Path)
 	return err

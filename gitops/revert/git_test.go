@@ -89,7 +89,7 @@ func TestLostRaceIsRecomputed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, certain, err := History{Log: log, TreeOf: history.Tree}.Introduced("app", checkout, revisions.BadRevision)
+	found, certain, err := History{Log: log, TreeOf: history.Tree}.Introduced(Where{Path: "app", Workload: checkout}, revisions.BadRevision)
 	if err != nil || !certain || found.SHA != badCommit {
 		t.Errorf("introduced by %s, %v, %v", found.SHA, certain, err)
 	}

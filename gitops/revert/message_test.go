@@ -90,17 +90,17 @@ func TestHistory(t *testing.T) {
 	}
 	history := History{Log: log, TreeOf: func(sha string) (tree.Tree, error) { return tree.FromMap(trees[sha]), nil }}
 	in := input(t, good, bad, bad)
-	if commit, found, err := history.Newest("app", checkout, in.GoodRevision); err != nil || !found || commit.SHA != "2" {
+	if commit, found, err := history.Newest(Where{Path: "app", Workload: checkout}, in.GoodRevision); err != nil || !found || commit.SHA != "2" {
 		t.Errorf("newest good: %v %v %v", commit.SHA, found, err)
 	}
-	if commit, certain, err := history.Introduced("app", checkout, in.BadRevision); err != nil || !certain || commit.SHA != "3" {
+	if commit, certain, err := history.Introduced(Where{Path: "app", Workload: checkout}, in.BadRevision); err != nil || !certain || commit.SHA != "3" {
 		t.Errorf("introduced: %v %v %v", commit.SHA, certain, err)
 	}
 	history.Max = 2
-	if commit, certain, _ := history.Introduced("app", checkout, in.BadRevision); certain || commit.SHA != "4" {
+	if commit, certain, _ := history.Introduced(Where{Path: "app", Workload: checkout}, in.BadRevision); certain || commit.SHA != "4" {
 		t.Errorf("introduced, bounded: %v %v", commit.SHA, certain)
 	}
-	if _, found, _ := history.Newest("app", checkout, in.GoodRevision); found {
+	if _, found, _ := history.Newest(Where{Path: "app", Workload: checkout}, in.GoodRevision); found {
 		t.Error("looked past the bound")
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/belay-delivery/belay/gitops/render"
+	"github.com/belay-delivery/belay/gitops/revert"
 	"github.com/belay-delivery/belay/gitops/signature"
 	"github.com/belay-delivery/belay/gitops/tree"
 )
@@ -46,11 +48,30 @@ func (p Policy) restores(source Source, c signature.Commit, sha string) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(changed)) {
-		if !known[name] {
+		if known[name] {
+			continue
+		}
+		values := slices.DeleteFunc(slices.Clone(p.Values), func(v revert.Value) bool { return path.Clean(v.File) != name })
+		if len(values) == 0 {
 			return fmt.Errorf("it is signed by a bot, and changes %s, which no folder that a bot may restore is made of", name)
+		}
+		if err := onlyValues(name, values, trees); err != nil {
+			return fmt.Errorf("it is signed by a bot, and may only bring back values of %s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// onlyValues checks that a bot's commit changes a file of values only where it may, and to what the good commit has there.
+func onlyValues(name string, values []revert.Value, trees [3]tree.Tree) error {
+	var sides [3][]byte
+	for i, t := range trees {
+		var err error
+		if sides[i], err = t.ReadFile(name); err != nil {
+			return fmt.Errorf("reading it: %w", err)
+		}
+	}
+	return revert.RestoresValues(name, values, sides[0], sides[1], sides[2])
 }
 
 // goodOf returns the commit that a bot's commit says it restores, which must be one before it.

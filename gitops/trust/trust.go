@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/belay-delivery/belay/gitops/revert"
 	"github.com/belay-delivery/belay/gitops/signature"
 	"github.com/belay-delivery/belay/gitops/tree"
 )
@@ -35,6 +36,8 @@ type Policy struct {
 	Signers signature.Signers
 	// Folders are what a bot may bring back an earlier state of.
 	Folders []string
+	// Values are the places in other files that a bot may bring back.
+	Values []revert.Value
 	// Limit is how many commits of a range are verified at most; 0 is DefaultLimit.
 	Limit int
 }
