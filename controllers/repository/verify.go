@@ -74,20 +74,11 @@ func (r *Reconciler) restored(ctx context.Context, repo *v1alpha1.Repository) (R
 		if spec.Path != "" {
 			out.Folders = append(out.Folders, spec.Path)
 		}
-		out.Values = append(out.Values, ValuesOf(spec)...)
+		out.Values = append(out.Values, revert.ValuesOf(spec)...)
 	}
 	slices.Sort(out.Folders)
 	out.Folders = slices.Compact(out.Folders)
 	return out, nil
-}
-
-// ValuesOf are the values of a Rollout's revert as package revert has them.
-func ValuesOf(spec *v1alpha1.Revert) []revert.Value {
-	var out []revert.Value
-	for _, v := range spec.Values {
-		out = append(out, revert.Value{File: v.File, Path: v.Path, Container: v.Container, Part: revert.Part(v.Part), Field: v.Field})
-	}
-	return out
 }
 
 // Verify checks the signatures that lead to a commit: of it alone in mode Head, of all since the commit in force in mode Range.

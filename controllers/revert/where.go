@@ -12,7 +12,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
-	"github.com/belay-delivery/belay/controllers/repository"
 	"github.com/belay-delivery/belay/gitops/revert"
 	"github.com/belay-delivery/belay/internal/revision"
 )
@@ -24,7 +23,7 @@ var errNoTemplate = errors.New("its pod template is not in the cluster any more 
 // which of the revisions.
 func (r *Reconciler) whereOf(ctx context.Context, rollout *v1alpha1.Rollout, revisions ...string) (revert.Where, error) {
 	spec := rollout.Spec.OnFailure.Revert
-	out := revert.Where{Workload: workloadOf(rollout), Path: spec.Path, Values: repository.ValuesOf(spec)}
+	out := revert.Where{Workload: workloadOf(rollout), Path: spec.Path, Values: revert.ValuesOf(spec)}
 	if out.Path != "" {
 		return out, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/gitops/tree"
 )
 
@@ -33,6 +34,15 @@ type Value struct {
 	Container string
 	Part      Part
 	Field     string
+}
+
+// ValuesOf are the values of a Rollout's revert.
+func ValuesOf(spec *v1alpha1.Revert) []Value {
+	var out []Value
+	for _, v := range spec.Values {
+		out = append(out, Value{File: v.File, Path: v.Path, Container: v.Container, Part: Part(v.Part), Field: v.Field})
+	}
+	return out
 }
 
 func (v Value) String() string { return v.File + " " + v.Path }

@@ -98,6 +98,10 @@ func TestFindings(t *testing.T) {
 		{"a cluster's template", "templates: [{name: golden}]", "templates: [{kind: ClusterAnalysisTemplate, name: golden}]", `f.yaml:19: Rollout/shop: spec.analysis.templates[0].name: ClusterAnalysisTemplate "golden" is not in these files; add it, or correct the name`},
 		{"argument", "\n    args: [{name: service, value: shop}]", "", `f.yaml:18: Rollout/shop: spec.analysis: AnalysisTemplate "golden" needs a value for its argument "service"`},
 		{"repository", "main}, write: {}", "main}", `f.yaml:21: Rollout/shop: spec.onFailure.revert.repository: Repository "fleet" may not be written to, so nothing can be reverted; set spec.write in Repository fleet, or take revert out`},
+		{"value of a container", "path: apps/shop}", "values: [{file: v.yaml, path: tag, container: d}]}", `f.yaml:21: Rollout/shop: spec.onFailure.revert.values[0].container: the pod template has no container "d" with an image; name a container of spec.template`},
+		{"value of a field", "path: apps/shop}", "values: [{file: v.yaml, path: tag, field: spec.hostname}]}", `f.yaml:21: Rollout/shop: spec.onFailure.revert.values[0].field: warning: spec.template does not have field spec.hostname; check the path, or set the field`},
+		{"value of a list", "path: apps/shop}", "values: [{file: v.yaml, path: tag, field: spec.containers}]}", `f.yaml:21: Rollout/shop: spec.onFailure.revert.values[0].field: field spec.containers of the pod template is neither text, nor a number, nor a boolean; name a single value`},
+		{"value", "path: apps/shop}", "values: [{file: v.yaml, path: tag, container: c, part: Tag}]}", ""},
 		{"unknown field", "  traffic:", "  traffik: 1\n  traffic:", "f.yaml:10: Rollout/shop: spec.traffik: this field is not known; did you mean traffic?"},
 		{"unknown kind", "kind: Repository", "kind: Repositry", "f.yaml:43: Repositry/fleet: kind: belay.dev/v1alpha1 has no kind Repositry; known are: belay.dev/v1alpha1 AnalysisRun, belay.dev/v1alpha1 AnalysisTemplate, belay.dev/v1alpha1 ClusterAnalysisTemplate, belay.dev/v1alpha1 ClusterDeliveryPolicy, belay.dev/v1alpha1 Decision, belay.dev/v1alpha1 DeliveryPolicy, belay.dev/v1alpha1 Repository, belay.dev/v1alpha1 Rollout, belay.dev/v1alpha1 Sync"},
 		{"key twice", "  onFailure:", "  paused: true\n  paused: false\n  onFailure:", "f.yaml:22: spec.paused: the key was given before, in line 21; keep one of the two"},
@@ -160,5 +164,17 @@ func TestClusterAnalysisTemplate(t *testing.T) {
 	got := lintText(t, strings.Replace(shared, `{{args.service}}`, `{{args.nobody}}`, 1))
 	if len(got) != 1 || !strings.Contains(got[0], `ClusterAnalysisTemplate/golden: spec.metrics[0].threshold.prometheus.query`) {
 		t.Errorf("a query with an argument that is not declared: %q", got)
+	}
+}
+
+// TestG41_AValueOfTwoRollouts: a revert of one would take the other back.
+func TestG41_AValueOfTwoRollouts(t *testing.T) {
+	one, _, _ := strings.Cut(strings.Replace(rolloutFile, "path: apps/shop}", "values: [{file: ./v.yaml, path: tag, container: c}]}", 1), "---\n")
+	two := strings.NewReplacer("./v.yaml", "v.yaml", "name: shop", "name: cart").Replace(one)
+	found := strings.Join(lintText(t, one+"---\n"+two), "\n")
+	for _, want := range []string{"Rollout/shop: spec.onFailure.revert.values[0]: warning: Rollout cart names the same place", "Rollout/cart: spec.onFailure.revert.values[0]: warning: Rollout shop names the same place"} {
+		if !strings.Contains(found, want) {
+			t.Errorf("%q is not among:\n%s", want, found)
+		}
 	}
 }

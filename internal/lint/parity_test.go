@@ -32,7 +32,11 @@ spec:
   template: {metadata: {labels: {app: a}}, spec: {containers: [{name: c, image: i}]}}
   traffic: {stableService: a, canaryService: b, routes: [{kind: HTTPRoute, name: a}]}
   strategy: {canary: {steps: [{name: one, weight: 10, replicas: 1}, {name: two, weight: 50}]}}
-  onFailure: {revert: {repository: r, path: apps/a}}
+  onFailure:
+    revert:
+      repository: r
+      path: apps/a
+      values: [{file: charts/a/values.yaml, path: image.tag, container: c, part: Tag}, {file: v.yaml, path: '.a[name=x]["y.z"][0]', field: 'metadata.labels["a/b"]'}]
 `,
 	"Decision":                `spec: {subject: {kind: Rollout, name: a}, action: Promote, attempt: 1, step: 0, actor: me}`,
 	"AnalysisTemplate":        validMetrics,
@@ -106,6 +110,7 @@ func rows() []row {
 	longName := strings.Repeat("a", 64)
 	const steps = `{spec: {strategy: {canary: {steps: %s}}}}`
 	const at = "spec.strategy.canary.steps"
+	const values = `{spec: {onFailure: {revert: {path: null, values: [%s]}}}}`
 	const preview = `{spec: {strategy: {canary: null, blueGreen: {previewReplicas: %v}}}}`
 	out := []row{
 		{kind: "Rollout", name: "long name", patch: `{metadata: {name: ` + longName[:53] + `}}`, field: "", rule: "metadata.name must have at most 52 characters: ReplicaSets are named <name>-<revision>"},
@@ -143,6 +148,15 @@ func rows() []row {
 		{kind: "Rollout", name: "onInconclusive", patch: fmt.Sprintf(steps, `[{weight: 1, onInconclusive: Guess}]`), field: at + "[0].onInconclusive"},
 		{kind: "Rollout", name: "replicas 0", patch: fmt.Sprintf(steps, `[{weight: 1, replicas: 0}]`), field: at + "[0].replicas", rule: "replicas must be a count of at least 1, or a percentage from 1% to 100%"},
 		{kind: "Rollout", name: "revert path", patch: `{spec: {onFailure: {revert: {path: ../x}}}}`, field: "spec.onFailure.revert.path", rule: "path must be relative to the repository's root and must not contain '..'"},
+		{kind: "Rollout", name: "revert of nothing", patch: `{spec: {onFailure: {revert: {path: null, values: null}}}}`, field: "spec.onFailure.revert", rule: "path, values or both must be set: what in the repository says what runs"},
+		{kind: "Rollout", name: "value of nothing", patch: fmt.Sprintf(values, `{file: f, path: p}`), field: "spec.onFailure.revert.values[0]", rule: "exactly one of container and field must be set"},
+		{kind: "Rollout", name: "value of two", patch: fmt.Sprintf(values, `{file: f, path: p, container: c, field: metadata.x}`), field: "spec.onFailure.revert.values[0]", rule: "exactly one of container and field must be set"},
+		{kind: "Rollout", name: "part of a field", patch: fmt.Sprintf(values, `{file: f, path: p, field: metadata.x, part: Tag}`), field: "spec.onFailure.revert.values[0]", rule: "part goes with container: it is a part of its image"},
+		{kind: "Rollout", name: "value outside", patch: fmt.Sprintf(values, `{file: a/../../f, path: p, container: c}`), field: "spec.onFailure.revert.values[0].file", rule: "file must be relative to the repository's root and must not contain '..'"},
+		{kind: "Rollout", name: "part of an image", patch: fmt.Sprintf(values, `{file: f, path: p, container: c, part: Registry}`), field: "spec.onFailure.revert.values[0].part"},
+		{kind: "Rollout", name: "path of a value", patch: fmt.Sprintf(values, `{file: f, path: "a..b", container: c}`), field: "spec.onFailure.revert.values[0].path"},
+		{kind: "Rollout", name: "field of a template", patch: fmt.Sprintf(values, `{file: f, path: p, field: "status.x"}`), field: "spec.onFailure.revert.values[0].field"},
+		{kind: "Rollout", name: "no values", patch: `{spec: {onFailure: {revert: {values: []}}}}`, field: "spec.onFailure.revert.values"},
 		{kind: "Rollout", name: "revert strategy", patch: `{spec: {onFailure: {revert: {strategy: Force}}}}`, field: "spec.onFailure.revert.strategy"},
 		{kind: "Rollout", name: "no steps", patch: fmt.Sprintf(steps, `[]`), field: at},
 		{kind: "Rollout", name: "no exposure", patch: fmt.Sprintf(steps, `[{name: x}]`), field: at + "[0]", rule: "a step needs weight, match, mirror or replicas"},

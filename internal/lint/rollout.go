@@ -251,20 +251,3 @@ func (b *bundle) checkRoute(r typed[v1alpha1.Rollout], path string, ref v1alpha1
 	}
 	return append(append(out, checkRuleNames(rt, path, r, ref)...), b.checkMatches(r, rt, ref)...)
 }
-
-func (b *bundle) checkRevert(r typed[v1alpha1.Rollout]) []Finding {
-	revert := r.v.Spec.OnFailure.Revert
-	if revert == nil || len(b.repositories) == 0 {
-		return nil
-	}
-	const path = "spec.onFailure.revert.repository"
-	repository, ok := find(b.repositories, r.document, revert.Repository)
-	switch {
-	case !ok:
-		return []Finding{r.warnf(path, "add it, or make sure that it is in the cluster", "Repository %q is not in these files", revert.Repository)}
-	case repository.v.Spec.Write == nil:
-		return []Finding{r.errorf(path, fmt.Sprintf("set spec.write in Repository %s, or take revert out", revert.Repository),
-			"Repository %q may not be written to, so nothing can be reverted", revert.Repository)}
-	}
-	return nil
-}
