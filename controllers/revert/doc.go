@@ -21,6 +21,8 @@
 //     about that stands: Pushed, or Declined. Where no pull request is possible: Rejected, or Conflict.
 //  5. After spec.write.maxRevertsPerHour reverts of a workload, counted in Git: Suspended until the hour is over.
 //
+// Where nothing in the repository renders to the Rollout, its ReplicaSets say which values belong to which revision.
+//
 // Anything else that goes wrong (Git down, Secret missing) leaves it Pending with a sentence in status, tried again with
 // a back-off. Conflict, Rejected, Proposed and Declined are for a person; the head is looked at every few minutes and whenever the branch
 // moves, and once it no longer says bad the revert is NotNeeded.

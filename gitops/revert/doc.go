@@ -32,4 +32,9 @@
 // theirs that the bad side added or took away. One that others name too is left
 // as it is at head. A Conflict carries a Proposal where some change makes the
 // workload known-good at the price of something else, with that price in words.
+//
+// Values of files that are not rendered go back by a mapping: what the good and the bad template say in a place is what the
+// file must say there at the good and at the bad commit, and the good commit's text is spliced into head's. The proof is that head
+// then says good's in every place named, that its files are the same in every other, and that the bad template with good's
+// values has the good revision. Together with a folder, the folder's revert is composed on top of the values.
 package revert

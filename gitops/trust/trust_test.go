@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/belay-delivery/belay/gitops/revert"
 	"github.com/belay-delivery/belay/gitops/signature"
 	"github.com/belay-delivery/belay/gitops/tree"
 )
@@ -249,5 +250,37 @@ func TestG25_G26_ABotsKeyCanOnlyBringBack(t *testing.T) {
 	sha := r.commit("bot", trailers(good), folder, scaled)
 	if _, err := Head(r.policy(), r, sha); err == nil || !strings.Contains(err.Error(), "no folder") {
 		t.Errorf("without a folder: %v", err)
+	}
+}
+
+// TestG41_ABotsKeyBringsBackOnlyTheNamedValues: in a file of values, a stolen key of a bot reaches the places named, and there only
+// what the restored commit has.
+func TestG41_ABotsKeyBringsBackOnlyTheNamedValues(t *testing.T) {
+	r := newRepo(t)
+	values := func(tag, rest string) map[string]string {
+		return map[string]string{"charts/shop/values.yaml": "image: {tag: \"" + tag + "\"}\nadmin: " + rest + "\n", "charts/x/values.yaml": "image: {tag: \"" + tag + "\"}\n"}
+	}
+	good := r.commit("ann", "good", values("1", "a"))
+	bad := r.commit("ann", "bad", with(values("2", "a"), "charts/x/values.yaml", ""), good)
+	p := r.policy()
+	p.Values = []revert.Value{{File: "./charts/shop/values.yaml", Path: "image.tag", Container: "app", Part: revert.PartTag}}
+	message := "revert\n\nRollback-Id: abcdefgh12\nRestores: " + good
+	for name, test := range map[string]struct {
+		files  map[string]string
+		refuse string
+	}{
+		"the value of good":         {with(values("1", "a"), "charts/x/values.yaml", ""), ""},
+		"another value":             {with(values("3", "a"), "charts/x/values.yaml", ""), "becomes something else"},
+		"another place":             {with(values("1", "b"), "charts/x/values.yaml", ""), "in other places"},
+		"another file":              {with(values("1", "a"), "charts/x/values.yaml", "a: 1\n"), "no folder that a bot may restore is made of"},
+		"the file is gone":          {map[string]string{"charts/x/values.yaml": ""}, "reading it"},
+		"a document that was added": {with(with(values("1", "a"), "charts/x/values.yaml", ""), "charts/shop/values.yaml", values("1", "a")["charts/shop/values.yaml"]+"---\nx: 1\n"), "in other places"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Head(p, r, r.commit("bot", message, test.files, bad))
+			if (err == nil) != (test.refuse == "") || err != nil && !strings.Contains(err.Error(), test.refuse) {
+				t.Errorf("%v, want %q", err, test.refuse)
+			}
+		})
 	}
 }
