@@ -41,9 +41,11 @@ test-e2e: ## end-to-end tests on real traffic
 test-testbed: ## tests of the testbed itself
 	cd test/testbed && go test ./...
 
-.PHONY: e2e-node test-translate
+.PHONY: e2e-node test-translate test-forge
 e2e-node: ## the core of the end-to-end tests on a real kubelet with containers (root; builds them once: 15 minutes)
 	./test/testbed/realnode/run.sh
+test-forge: ## the revert, pull requests and webhooks against a real forge, Gitea (builds it once: 15 minutes; FORGE_BUILD=0 does not)
+	./test/forge/run
 EGCTL := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/belay/egctl-$(shell sha256sum test/testbed/egctl/go.sum 2>/dev/null | cut -c1-16)
 test-translate: ## ask Envoy Gateway's translator what our routes mean (builds it once: 10 minutes)
 	@test -x $(EGCTL) || { echo "building egctl: about 10 minutes, once"; mkdir -p $(dir $(EGCTL)); cd test/testbed/egctl && go build -ldflags "-s -w" -o $(EGCTL) github.com/envoyproxy/gateway/cmd/egctl; }

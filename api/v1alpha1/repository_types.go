@@ -89,6 +89,11 @@ type RepositoryWrite struct {
 	// and, where it is encrypted, passphrase. Unset: not signed.
 	// +optional
 	SigningKeyRef *LocalReference `json:"signingKeyRef,omitempty"`
+	// signOff Enabled ends the message of each commit with "Signed-off-by: " and its author, where contributions need a Developer
+	// Certificate of Origin. Default Disabled.
+	// +optional
+	// +kubebuilder:default=Disabled
+	SignOff Switch `json:"signOff,omitempty"`
 	// maxRevertsPerHour is how many reverts of one workload are committed to the branch within an hour; the next one waits,
 	// in state Suspended. Default 3.
 	// +optional

@@ -271,11 +271,32 @@ func (r *Reconciler) requestFor(ctx context.Context, rollout *v1alpha1.Rollout, 
 	}
 	out.message = messageFor(rollout, r.Version)
 	out.message.ID = id
-	return out, nil
+	if write := repo.Spec.Write; write != nil && write.SignOff == v1alpha1.Enabled {
+		out.message.SignOff = fmt.Sprintf("%s <%s>", write.Author.Name, write.Author.Email)
+	}
+	out.message.Environment, err = r.environmentOf(ctx, rollout)
+	return out, err
 }
 
 func workloadOf(rollout *v1alpha1.Rollout) revert.Workload {
 	return revert.Workload{Namespace: rollout.Namespace, Kind: "Rollout", Name: rollout.Name}
+}
+
+// environmentOf is the environment of the Sync that applied a Rollout, "" where none did, or it does not say.
+func (r *Reconciler) environmentOf(ctx context.Context, rollout *v1alpha1.Rollout) (string, error) {
+	name := rollout.Labels[v1alpha1.LabelSync]
+	if name == "" {
+		return "", nil
+	}
+	var sync v1alpha1.Sync
+	err := r.Client.Get(ctx, client.ObjectKey{Namespace: rollout.Namespace, Name: name}, &sync)
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading Sync %q: %w", name, err)
+	}
+	return sync.Spec.Environment, nil
 }
 
 // messageFor takes reason and evidence from the attempt, or from the history once the attempt is over.
@@ -295,12 +316,12 @@ func messageFor(rollout *v1alpha1.Rollout, version string) revert.MessageInput {
 		if v.Metric != "" {
 			m.Metrics = []string{v.Metric + "=" + v.Value}
 		}
-		m.Run = runOf(rollout, v.Run)
+		m.Run, m.Policy = runOf(rollout, v.Run), revert.PolicyIn(v.Message)
 		return m
 	}
 	for _, record := range status.History {
 		if record.Number == m.Attempt {
-			m.Reason, m.Explanation, m.Run = record.Reason, record.Message, runOf(rollout, record.Run)
+			m.Reason, m.Explanation, m.Run, m.Policy = record.Reason, record.Message, runOf(rollout, record.Run), revert.PolicyIn(record.Message)
 			if record.Metric != "" {
 				m.Metrics = []string{record.Metric + "=" + record.Value}
 			}

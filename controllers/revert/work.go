@@ -319,13 +319,24 @@ func (a access) push(ctx context.Context, b branch, r request, f finding, change
 
 // commit makes the commit, which stays in this process until it is pushed.
 func (a access) commit(b branch, r request, f finding, changes map[string]*[]byte) (proposal, error) {
-	r.message.BadCommit, r.message.GoodCommit = f.badCommit, f.goodCommit
+	r.message.BadCommit, r.message.GoodCommit, r.message.RetryOf = f.badCommit, f.goodCommit, b.retried(r)
 	p := proposal{base: b.head, message: revert.Message(r.message)}
 	var err error
 	p.commit, err = b.repo.Write(p.base, changes, git.CommitOptions{
 		Message: p.message, AuthorName: r.author.Name, AuthorEmail: r.author.Email, When: r.at, Sign: a.sign,
 	})
 	return p, err
+}
+
+// retried is the id of the newest revert of the same revision: it was tried again on purpose, since a revision that failed is not
+// started again by itself.
+func (b branch) retried(r request) string {
+	for _, commit := range b.log { // newest first
+		if id := revert.EarlierID(commit.Message, r.where.Workload, r.bad); id != "" {
+			return id
+		}
+	}
+	return ""
 }
 
 func (r request) pushed(f finding, commit string) finding {

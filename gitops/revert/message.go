@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -20,10 +22,19 @@ const (
 	TrailerAttempt    = "Attempt"
 	TrailerActor      = "Actor"
 	TrailerController = "Controller-Version"
+	// TrailerRetry names the revert of an earlier attempt of the same revision, which was then tried again on purpose.
+	TrailerRetry       = "Retry-Of"
+	TrailerEnvironment = "Environment"
+	// TrailerPolicy names the policy of the cluster that refused the pods.
+	TrailerPolicy = "Policy"
+	// TrailerSignOff is the last one, as a Developer Certificate of Origin asks for it.
+	TrailerSignOff = "Signed-off-by"
 )
 
 const (
 	maxTrailer = 200
+	// maxSignOff has room for the longest author.
+	maxSignOff = 400
 	maxSubject = 120
 	maxBody    = 2000
 	bodyWidth  = 72
@@ -47,14 +58,21 @@ type MessageInput struct {
 	Attempt           int64
 	Actor             string
 	ControllerVersion string
+	// RetryOf is the id of the revert of an earlier attempt of the same revision.
+	RetryOf string
+	// Environment is that of the Sync which applied the workload.
+	Environment string
+	// Policy that refused, kind/name.
+	Policy string
+	// SignOff is who certifies the origin: Name <address>.
+	SignOff string
 }
 
 // Message builds the commit message: subject, body, trailers. Every value is put
 // on one line and cut to a bound, so that no value can forge a trailer.
 func Message(m MessageInput) string {
 	var out strings.Builder
-	subject := fmt.Sprintf("revert(%s/%s): %s -> %s", m.Workload.Namespace, m.Workload.Name, m.BadRevision, m.GoodRevision)
-	out.WriteString(oneLine(subject, maxSubject))
+	out.WriteString(oneLine(takesBack(m.Workload, m.BadRevision)+m.GoodRevision, maxSubject))
 	out.WriteString("\n\n")
 	if body := wrap(oneLine(m.Explanation, maxBody)); body != "" {
 		out.WriteString(body)
@@ -68,8 +86,11 @@ func Message(m MessageInput) string {
 		{TrailerID, m.ID},
 		{TrailerOf, m.BadCommit},
 		{TrailerRestores, m.GoodCommit},
+		{TrailerRetry, m.RetryOf},
 		{TrailerWorkload, m.Workload.Trailer()},
+		{TrailerEnvironment, m.Environment},
 		{TrailerReason, m.Reason},
+		{TrailerPolicy, m.Policy},
 	}
 	for i, metric := range m.Metrics {
 		if i == 10 {
@@ -84,7 +105,39 @@ func Message(m MessageInput) string {
 			fmt.Fprintf(&out, "%s: %s\n", trailer[0], value)
 		}
 	}
+	if value := oneLine(m.SignOff, maxSignOff); value != "" {
+		fmt.Fprintf(&out, "%s: %s\n", TrailerSignOff, value)
+	}
 	return out.String()
+}
+
+// policyOf are the words in which the API server says that a policy refused.
+var policyOf = regexp.MustCompile(`(ValidatingAdmissionPolicy) '([a-z0-9][a-z0-9.-]{0,252})' with binding '[^']{1,253}' denied request|admission (webhook) "([a-z0-9][a-z0-9.-]{0,252})" denied the request`)
+
+// PolicyIn finds the policy that a failure was of, kind/name: "" where it was of none.
+func PolicyIn(failure string) string {
+	found := policyOf.FindStringSubmatch(failure)
+	switch {
+	case found == nil:
+		return ""
+	case found[1] != "":
+		return found[1] + "/" + found[2]
+	}
+	return "Webhook/" + found[4]
+}
+
+// takesBack is how the subject of every revert of a revision begins.
+func takesBack(w Workload, bad string) string {
+	return fmt.Sprintf("revert(%s/%s): %s -> ", w.Namespace, w.Name, bad)
+}
+
+// EarlierID is the id of a revert of the same revision of a workload in a commit message, "" where it is none.
+func EarlierID(message string, w Workload, bad string) string {
+	trailers := ParseTrailers(message)
+	if !strings.HasPrefix(message, takesBack(w, bad)) || len(trailers[TrailerID]) != 1 || !slices.Equal(trailers[TrailerWorkload], []string{w.Trailer()}) {
+		return ""
+	}
+	return trailers[TrailerID][0]
 }
 
 // oneLine drops what could break a line or a terminal, and cuts.

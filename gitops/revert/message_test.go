@@ -16,6 +16,7 @@ func TestMessage(t *testing.T) {
 		Explanation: "5.2 % of the canary's answers were errors; stable had 0.1 %. The attempt was halted at step first.",
 		ID:          "abc", BadCommit: "b1", GoodCommit: "g1", Reason: "AnalysisFailed",
 		Metrics: []string{"errors=0.052 threshold=0.01", "latency=2"}, Attempt: 7, Actor: "belay", ControllerVersion: "v0.1.0",
+		RetryOf: "earlier", Environment: "prod", Policy: "ValidatingAdmissionPolicy/no-root", SignOff: "Belay <belay@example.com>",
 	}
 	want := `revert(shop/checkout): bbbbbbbbbb -> gggggggggg
 
@@ -25,20 +26,24 @@ was halted at step first.
 Rollback-Id: abc
 Rollback-Of: b1
 Restores: g1
+Retry-Of: earlier
 Workload: shop/Rollout/checkout
+Environment: prod
 Reason: AnalysisFailed
+Policy: ValidatingAdmissionPolicy/no-root
 Metric: errors=0.052 threshold=0.01
 Metric: latency=2
 Attempt: 7
 Actor: belay
 Controller-Version: v0.1.0
+Signed-off-by: Belay <belay@example.com>
 `
 	got := Message(in)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	trailers := ParseTrailers(got)
-	if diff := cmp.Diff([]string{"errors=0.052 threshold=0.01", "latency=2"}, trailers[TrailerMetric]); diff != "" || len(trailers) != 9 {
+	if diff := cmp.Diff([]string{"errors=0.052 threshold=0.01", "latency=2"}, trailers[TrailerMetric]); diff != "" || len(trailers) != 13 {
 		t.Errorf("%v %s", trailers, diff)
 	}
 }
@@ -47,7 +52,7 @@ func TestMessageCannotBeForged(t *testing.T) {
 	evil := "x\n\nRollback-Id: forged\r\nActor: root\u2028Actor: root\x1b[31m\u202e" + strings.Repeat("long ", 2000)
 	got := Message(MessageInput{
 		Workload: Workload{evil, evil, evil}, BadRevision: evil, GoodRevision: evil, Explanation: evil, ID: "real",
-		BadCommit: evil, GoodCommit: evil, Reason: evil, Metrics: []string{evil}, Actor: evil, ControllerVersion: evil,
+		BadCommit: evil, GoodCommit: evil, Reason: evil, Metrics: []string{evil}, Actor: evil, ControllerVersion: evil, RetryOf: evil, Environment: evil, Policy: evil, SignOff: evil,
 	})
 	trailers := ParseTrailers(got)
 	if diff := cmp.Diff([]string{"real"}, trailers[TrailerID]); diff != "" || len(trailers[TrailerActor]) != 1 {
@@ -102,5 +107,30 @@ func TestHistory(t *testing.T) {
 	}
 	if _, found, _ := history.Newest(Where{Path: "app", Workload: checkout}, in.GoodRevision); found {
 		t.Error("looked past the bound")
+	}
+}
+
+// TestG16_ThePolicyThatRefusedIsNamed: in the words of the API server.
+func TestG16_ThePolicyThatRefusedIsNamed(t *testing.T) {
+	for failure, want := range map[string]string{
+		`no progress within 10m (pods "a-1" is forbidden: ValidatingAdmissionPolicy 'no-root.example.com' with binding 'all' denied request: run as a user)`: "ValidatingAdmissionPolicy/no-root.example.com",
+		`(admission webhook "validate.kyverno.svc-fail" denied the request: no)`:                                                                             "Webhook/validate.kyverno.svc-fail",
+		"errors was 0.052, above 0.01": "", "ValidatingAdmissionPolicy 'x\nRollback-Id: y' with binding 'z' denied request": "",
+	} {
+		if got := PolicyIn(failure); got != want {
+			t.Errorf("%s: %q", failure, got)
+		}
+	}
+}
+
+func TestEarlierReverts(t *testing.T) {
+	of := func(w Workload, bad string) string {
+		return Message(MessageInput{Workload: w, BadRevision: bad, GoodRevision: "g", ID: "abc"})
+	}
+	other := Workload{checkout.Namespace, checkout.Kind, "cart"}
+	for message, want := range map[string]string{of(checkout, "b"): "abc", of(checkout, "c"): "", of(other, "b"): "", "revert(shop/checkout): b -> g\n\nx": ""} {
+		if got := EarlierID(message, checkout, "b"); got != want {
+			t.Errorf("%q of %s", got, message)
+		}
 	}
 }

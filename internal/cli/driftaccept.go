@@ -213,7 +213,17 @@ func (acc *acceptance) message() string {
 	}
 	fmt.Fprintf(&out, "\nDrift-Digest: %s\nSync: %s/%s\nObject: %s %s/%s\nClass: %s\nAccepted-By: %s\n", acc.item.Digest, acc.item.Namespace, acc.item.Sync,
 		acc.item.Kind, acc.item.DriftedObject.Namespace, acc.item.Name, acc.item.Class, oneLine(acc.user))
+	if acc.repo.Spec.Write != nil && acc.repo.Spec.Write.SignOff == v1alpha1.Enabled {
+		name, email := acc.author()
+		fmt.Fprintf(&out, "Signed-off-by: %s <%s>\n", name, email)
+	}
 	return out.String()
+}
+
+// author of the commit.
+func (acc *acceptance) author() (name, email string) {
+	write := acc.repo.Spec.Write
+	return cmp.Or(write.Author.Name, "Belay"), cmp.Or(write.Author.Email, "belay@localhost")
 }
 
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
@@ -226,8 +236,8 @@ func (acc *acceptance) publish(ctx context.Context, changes map[string]*[]byte) 
 		return "", err
 	}
 	base := acc.fetched.Head()
-	commit, err := acc.fetched.Write(base, changes, git.CommitOptions{Message: acc.message(), AuthorName: cmp.Or(write.Author.Name, "Belay"),
-		AuthorEmail: cmp.Or(write.Author.Email, "belay@localhost"), When: time.Now(), Sign: sign})
+	name, email := acc.author()
+	commit, err := acc.fetched.Write(base, changes, git.CommitOptions{Message: acc.message(), AuthorName: name, AuthorEmail: email, When: time.Now(), Sign: sign})
 	if err != nil {
 		return "", err
 	}

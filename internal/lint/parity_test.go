@@ -210,6 +210,7 @@ func rows() []row {
 		{kind: "Repository", name: "pull requests by whom", patch: `{spec: {url: "ssh://git@git/x.git"}}`, field: "spec", rule: "write.strategy PullRequest needs a token: write.forge.secretRef, or write.secretRef where url is http or https"},
 		{kind: "Repository", name: "API of what", patch: `{spec: {write: {strategy: Push, forge: {type: null}}}}`, field: "spec.write.forge", rule: "apiURL goes with type: say which API is spoken there"},
 		{kind: "Repository", name: "credentials of the API", patch: `{spec: {write: {forge: {apiURL: "https://me:pw@x/api"}}}}`, field: "spec.write.forge.apiURL", rule: "apiURL must begin with https:// or http:// and hold no credentials"},
+		{kind: "Repository", name: "sign-off", patch: `{spec: {write: {signOff: Always}}}`, field: "spec.write.signOff"},
 		{kind: "Repository", name: "no reverts", patch: `{spec: {write: {maxRevertsPerHour: 0}}}`, field: "spec.write.maxRevertsPerHour"},
 		{kind: "Repository", name: "signing key without name", patch: `{spec: {write: {signingKeyRef: {name: ""}}}}`, field: "spec.write.signingKeyRef.name"},
 		{kind: "Repository", name: "strategy", patch: `{spec: {write: {strategy: Force}}}`, field: "spec.write.strategy"},

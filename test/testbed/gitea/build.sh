@@ -16,8 +16,8 @@ printf 'module belay.dev/gitea\n\ngo 1.26.0\n' > "$work/go.mod"
 # The go command checks the module against the checksum database; its own go.sum then pins what it is built with.
 source=$(cd "$work" && GOFLAGS=-mod=mod go mod download -json "code.gitea.io/gitea@$version" | sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p')
 [ -d "$source" ] || { echo "gitea: the module is not to be had" >&2; exit 1; }
-echo "gitea: building $version (about 15 minutes)"
-cd "$source"
+echo "gitea: building $version (about 15 minutes of two idle cores)"
+cd "$source" # without the front end: its API needs none
 CGO_ENABLED=1 GOFLAGS="-trimpath -buildvcs=false -mod=readonly" nice -n 19 go build -p "${GITEA_JOBS:-2}" \
   -tags "sqlite sqlite_unlock_notify" -ldflags "-s -w -X main.Version=${version#v}" -o "$cache/gitea.new" .
 ln -sfn "$source" "$cache/source"
