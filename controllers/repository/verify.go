@@ -39,7 +39,7 @@ func (r *Reconciler) verify(ctx context.Context, repo *v1alpha1.Repository, head
 	case done != nil && done.Commit == head && done.Mode == mode(repo) && repo.Status.ObservedGeneration == repo.Generation:
 		return done, nil
 	}
-	restored, err := r.restored(ctx, repo)
+	restored, err := restoredIn(ctx, r.Client, repo)
 	if err != nil {
 		return nil, err
 	}
@@ -60,9 +60,9 @@ type Restored struct {
 	Values  []revert.Value
 }
 
-func (r *Reconciler) restored(ctx context.Context, repo *v1alpha1.Repository) (Restored, error) {
+func restoredIn(ctx context.Context, reader client.Reader, repo *v1alpha1.Repository) (Restored, error) {
 	var rollouts v1alpha1.RolloutList
-	if err := r.Client.List(ctx, &rollouts, client.InNamespace(repo.Namespace)); err != nil {
+	if err := reader.List(ctx, &rollouts, client.InNamespace(repo.Namespace)); err != nil {
 		return Restored{}, fmt.Errorf("listing Rollouts that are reverted here: %w", err)
 	}
 	var out Restored
@@ -79,6 +79,18 @@ func (r *Reconciler) restored(ctx context.Context, repo *v1alpha1.Repository) (R
 	slices.Sort(out.Folders)
 	out.Folders = slices.Compact(out.Folders)
 	return out, nil
+}
+
+// Accepts says why a commit may not come into force, for whoever would build on it: nil where it may, or where nothing is verified.
+func (s *Source) Accepts(ctx context.Context, reader client.Reader, repo *v1alpha1.Repository, head string) error {
+	if done := repo.Status.Verified; mode(repo) == v1alpha1.VerifyOff || done != nil && done.Commit == head && done.Mode == mode(repo) && repo.Status.ObservedGeneration == repo.Generation {
+		return nil
+	}
+	restored, err := restoredIn(ctx, reader, repo)
+	if err == nil {
+		_, err = s.Verify(ctx, repo, head, restored)
+	}
+	return err
 }
 
 // Verify checks the signatures that lead to a commit: of it alone in mode Head, of all since the commit in force in mode Range.

@@ -230,6 +230,7 @@ func (r *Reconciler) open(ctx context.Context, rollout *v1alpha1.Rollout, write 
 		return nil, access{}, fmt.Errorf("Repository %q: %w", name, err)
 	}
 	if write {
+		way.accepts = func(ctx context.Context, head string) error { return r.Source.Accepts(ctx, r.Client, &repo, head) }
 		if way.write, err = r.Source.Remote(ctx, &repo, repo.Spec.Write.SecretRef); err != nil {
 			return nil, access{}, fmt.Errorf("Repository %q, spec.write: %w", name, err)
 		}

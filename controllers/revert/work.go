@@ -66,6 +66,20 @@ type access struct {
 	forgeProblem error
 	// sign signs commits; nil: they are not signed.
 	sign func([]byte) (string, error)
+	// accepts says why a head is not to be built on.
+	accepts func(ctx context.Context, head string) error
+}
+
+// accepted holds that a revert is built only on what spec.verify lets come into force: its own signature would vouch for what is
+// beneath it.
+func (a access) accepted(ctx context.Context, head string) error {
+	if a.accepts == nil {
+		return nil
+	}
+	if err := a.accepts(ctx, head); err != nil {
+		return fmt.Errorf("no revert is made on top of what spec.verify refuses: %w", err)
+	}
+	return nil
 }
 
 func (a access) fetch(ctx context.Context, depth int) (branch, error) {
@@ -94,6 +108,9 @@ func (a access) try(ctx context.Context, r request) (finding, error) {
 		}
 		if err != nil || changes == nil {
 			return f, err
+		}
+		if err := a.accepted(ctx, b.head); err != nil {
+			return finding{}, err
 		}
 		return a.push(ctx, b, r, f, changes)
 	}

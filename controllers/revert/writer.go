@@ -114,7 +114,10 @@ func together(ctx context.Context, jobs []*job) (again []*job, cause error) {
 	base := b.head
 	b, stacked, single := b.stack(jobs)
 	if len(stacked) > 0 {
-		err := way.pushBranch(ctx, b, proposal{base: base, commit: b.head})
+		err := way.accepted(ctx, base)
+		if err == nil {
+			err = way.pushBranch(ctx, b, proposal{base: base, commit: b.head})
+		}
 		var rejected *git.RejectedError
 		switch {
 		case errors.As(err, &rejected):
