@@ -7,9 +7,20 @@ import (
 
 var applies = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Name: "belay_sync_applies_total",
-	Help: "Rounds of Syncs, by result: applied, unchanged, denied, failed, conflict.",
+	Help: "Rounds of Syncs, by result: applied, unchanged, waiting, denied, failed, conflict.",
 }, []string{"result"})
 
 func init() { metrics.Registry.MustRegister(applies) }
 
 func count(result string) { applies.WithLabelValues(result).Inc() }
+
+// resultOf is the result of a round that applied nothing new: who waits for a gate or for another Sync has not failed.
+func resultOf(reason string) string {
+	switch reason {
+	case ReasonDenied:
+		return "denied"
+	case ReasonWaiting:
+		return "waiting"
+	}
+	return "failed"
+}

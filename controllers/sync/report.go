@@ -186,7 +186,7 @@ func (r *Reconciler) tell(sync *v1alpha1.Sync, done result, why failure) {
 	case why.reason == ReasonSuspended:
 		return
 	case why.reason != ReasonApplied:
-		count(map[bool]string{true: "denied", false: "failed"}[why.reason == ReasonDenied])
+		count(resultOf(why.reason))
 		if news || done.wrote() {
 			note := why.message
 			if done.wrote() {
