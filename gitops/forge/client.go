@@ -145,7 +145,6 @@ func said(raw []byte) string {
 
 // clean makes a forge's text fit for a condition, and keeps the token out even where a server echoes it.
 func (c client) clean(text string) string {
-	text = strings.ReplaceAll(text, c.token, "[token]")
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) {
 			return ' '
@@ -156,6 +155,7 @@ func (c client) clean(text string) string {
 		return r
 	}, strings.ToValidUTF8(text, "?"))
 	text = strings.Join(strings.Fields(text), " ")
+	text = strings.ReplaceAll(text, c.token, "[token]") // not before: what was dropped may have stood in it
 	if len(text) > maxMessage {
 		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
 	}

@@ -105,17 +105,24 @@ func errorKind(err error) error {
 }
 
 // clean is cleanText of a text that the server had a hand in: a server may repeat the credentials that it was sent.
-func (r Remote) clean(text string, limit int) string { return cleanText(r.Auth.redact(text), limit) }
+func (r Remote) clean(text string, limit int) string {
+	return cut(r.Auth.redact(printable(text)), limit)
+}
 
 // cleanText makes a server's text fit for a condition: one line per line, no
 // control characters, at most limit bytes.
-func cleanText(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		if r == '\n' || !unicode.IsControl(r) {
+func cleanText(text string, limit int) string { return cut(printable(text), limit) }
+
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || !unicode.IsControl(r) && !unicode.Is(unicode.Cf, r) {
 			return r
 		}
 		return -1
 	}, strings.ToValidUTF8(text, "?"))
+}
+
+func cut(text string, limit int) string {
 	text = strings.TrimSpace(text)
 	if len(text) > limit {
 		text = strings.ToValidUTF8(text[:limit], "") + "…"
