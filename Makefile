@@ -17,8 +17,8 @@ help: ## list the targets
 ##@ Use
 
 .PHONY: demo demo-down
-demo: ## run the whole loop on this machine: commit, canary, bad version, rollback, revert (KEEP=1 leaves it running)
-	go run ./test/demo $(if $(KEEP),--keep)
+demo: ## run the whole loop on this machine: commit, canary, bad version, rollback, revert (SCENARIO=environments: staging and prod; KEEP=1 leaves it running)
+	go run ./test/demo $(if $(SCENARIO),--scenario=$(SCENARIO)) $(if $(KEEP),--keep)
 demo-down: ## stop exactly what a demo left running
 	go run ./test/demo --down
 

@@ -133,6 +133,9 @@ type SyncStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	BlockedBy string `json:"blockedBy,omitempty"`
+	// blockedSince is since when blockedBy says that.
+	// +optional
+	BlockedSince *metav1.Time `json:"blockedSince,omitempty"`
 	// history of bundles, the newest first.
 	// +optional
 	// +listType=atomic

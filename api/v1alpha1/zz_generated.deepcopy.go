@@ -2962,6 +2962,10 @@ func (in *SyncStatus) DeepCopyInto(out *SyncStatus) {
 		*out = new(SyncPlan)
 		(*in).DeepCopyInto(*out)
 	}
+	if in.BlockedSince != nil {
+		in, out := &in.BlockedSince, &out.BlockedSince
+		*out = (*in).DeepCopy()
+	}
 	if in.History != nil {
 		in, out := &in.History, &out.History
 		*out = make([]SyncRecord, len(*in))

@@ -53,7 +53,33 @@ func reconciliation(s *v1alpha1.Sync) []audit.Event {
 	if s.Status.Reconciled != "" {
 		e.Links = append(e.Links, audit.Link{Rel: "request", Target: s.Status.Reconciled})
 	}
-	return []audit.Event{e.Seal(e.Commit, e.Digest, ready.Status, ready.Reason, ready.Message, at.Unix(), s.Status.Reconciled)}
+	e.Links = append(e.Links, planLinks(s, ready)...)
+	out := []audit.Event{e.Seal(e.Commit, e.Digest, ready.Status, ready.Reason, ready.Message, at.Unix(), s.Status.Reconciled)}
+	return append(out, held(s, ready)...)
+}
+
+// planLinks name the plan that waits or was carried out, and who approved it.
+func planLinks(s *v1alpha1.Sync, ready *metav1.Condition) []audit.Link {
+	p := s.Status.Plan
+	carriedOut := ready.Status == metav1.ConditionTrue && p != nil && p.AdmittedAt != nil && p.Bundle == s.Status.AppliedDigest
+	if p == nil || !carriedOut && (p.AdmittedAt != nil || p.Commit != s.Status.AttemptedCommit) {
+		return nil
+	}
+	out := []audit.Link{{Rel: "plan", Target: p.Digest}}
+	for _, who := range p.ApprovedBy {
+		out = append(out, audit.Link{Rel: "approvedBy", Target: who})
+	}
+	return out
+}
+
+// held is why a Sync stays where it is although there is something newer.
+func held(s *v1alpha1.Sync, ready *metav1.Condition) []audit.Event {
+	if s.Status.BlockedBy == "" || s.Status.BlockedSince == nil || ready.Status != metav1.ConditionTrue {
+		return nil // where it is not Ready, the condition says so
+	}
+	e := audit.Event{Time: s.Status.BlockedSince.Time, Kind: audit.KindReconciliation, Subject: subject("Sync", s), Actor: belay, Trigger: "Gate",
+		Commit: s.Status.AppliedCommit, Digest: s.Status.AppliedDigest, Outcome: "Held", Reason: "Waiting", Message: s.Status.BlockedBy}
+	return []audit.Event{e.Seal("held", s.Status.BlockedBy, s.Status.BlockedSince.Unix())}
 }
 
 func outcomeOf(c *metav1.Condition) string {
@@ -160,7 +186,10 @@ func revert(r *v1alpha1.Rollout) []audit.Event {
 
 func decision(d *v1alpha1.Decision) []audit.Event {
 	e := audit.Event{Time: d.CreationTimestamp.Time, Kind: audit.KindDecision, Subject: subject("Decision", d), Actor: d.Spec.Actor, Trigger: "Request",
-		Object: d.Spec.Subject.Kind + " " + d.Spec.Subject.Name, Outcome: "Asked", Reason: string(d.Spec.Action), Message: d.Spec.Reason}
+		Object: d.Spec.Subject.Kind + " " + d.Spec.Subject.Name, Outcome: "Asked", Reason: string(d.Spec.Action), Message: d.Spec.Reason, Digest: d.Spec.Plan}
+	if d.Spec.Attempt != nil {
+		e.Links = append(e.Links, audit.Link{Rel: "attempt", Target: fmt.Sprint(*d.Spec.Attempt)})
+	}
 	out := []audit.Event{e.Seal("asked")}
 	if d.Status.Result != "" {
 		e.Outcome, e.Message = string(d.Status.Result), d.Status.Message

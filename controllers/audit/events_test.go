@@ -120,6 +120,44 @@ func TestG18_TheStoryOfASync(t *testing.T) {
 	}
 }
 
+// TestG18_WhoLetItThrough: a reconciliation names its plan and who approved it, a Decision the plan it is about, and what a gate
+// holds up is told once for each reason.
+func TestG18_WhoLetItThrough(t *testing.T) {
+	s := &v1alpha1.Sync{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "prod", UID: "u"}}
+	s.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Waiting", LastTransitionTime: at(0)}}
+	s.Status.AttemptedCommit, s.Status.Plan = "c2", &v1alpha1.SyncPlan{Digest: "p2", Commit: "c2", Bundle: "d2"}
+	since := at(0)
+	s.Status.BlockedBy, s.Status.BlockedSince = "it waits for people", &since
+	waiting := s.DeepCopy()
+	admitted := at(2)
+	s.Status.Conditions[0].Status, s.Status.Conditions[0].Reason, s.Status.BlockedBy, s.Status.BlockedSince = metav1.ConditionTrue, "Applied", "", nil
+	s.Status.AppliedCommit, s.Status.AppliedDigest, s.Status.Plan.AdmittedAt, s.Status.Plan.ApprovedBy = "c2", "d2", &admitted, []string{"ivan"}
+	applied := s.DeepCopy()
+	since = at(5)
+	s.Status.BlockedBy, s.Status.BlockedSince = "commit c3 soaks", &since
+	var got []string
+	for _, version := range []*v1alpha1.Sync{waiting, applied, s} {
+		for _, e := range EventsOf(version) {
+			got = append(got, fmt.Sprintf("%s %s %s %q %v", e.Time.Format("15:04"), e.Outcome, e.Commit, e.Message, e.Links))
+		}
+	}
+	want := `12:00 Failed c2 "" [{plan p2}]
+12:00 Succeeded c2 "" [{plan p2} {approvedBy ivan}]
+12:00 Succeeded c2 "" [{plan p2} {approvedBy ivan}]
+12:05 Held c2 "commit c3 soaks" []`
+	if joined := strings.Join(got, "\n"); joined != want {
+		t.Errorf("got\n%s\nwant\n%s", joined, want)
+	}
+	if out := told(t, applied, applied, s, s); strings.Count(out, "Reconciliation") != 2 {
+		t.Errorf("told\n%s", out)
+	}
+	d := &v1alpha1.Decision{ObjectMeta: metav1.ObjectMeta{UID: "v"}}
+	d.Spec = v1alpha1.DecisionSpec{Subject: v1alpha1.DecisionSubject{Kind: "Sync", Name: "prod"}, Plan: "p2"}
+	if e := EventsOf(d)[0]; e.Digest != "p2" {
+		t.Errorf("the plan is missing: %+v", e)
+	}
+}
+
 // TestG18_AtTheStart what is old is not told again, where the log cannot say whether it was.
 func TestG18_AtTheStart(t *testing.T) {
 	r := &v1alpha1.Rollout{ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "shop", UID: "u"}}

@@ -33,7 +33,9 @@ func (r *Reconciler) choose(ctx context.Context, sync *v1alpha1.Sync, repo *v1al
 			message: fmt.Sprintf("gates.follows: Sync %q is of Repository %q and not of %q: their commits cannot be compared", gate.Sync, other.Spec.Repository, sync.Spec.Repository)}
 	}
 	l := lead{sync: sync, repo: repo, other: &other, soak: gate.Soak.Or(0), now: r.now(),
-		contains: func(ctx context.Context, commit, ancestor string) (bool, error) { return r.Source.Contains(ctx, repo, commit, ancestor) }}
+		contains: func(ctx context.Context, commit, ancestor string) (bool, error) {
+			return r.Source.Contains(ctx, repo, commit, ancestor)
+		}}
 	l.proven = slices.DeleteFunc(slices.Clone(other.Status.History), func(record v1alpha1.SyncRecord) bool { return !l.soaked(record) })
 	commit, why, err := r.fittest(ctx, l)
 	if err != nil {

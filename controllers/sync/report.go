@@ -132,6 +132,12 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 		next.BlockedBy = cut(why.message, noteBytes)
 	}
 	now := metav1.NewTime(r.now())
+	switch {
+	case next.BlockedBy == "":
+		next.BlockedSince = nil
+	case next.BlockedSince == nil || next.BlockedBy != sync.Status.BlockedBy:
+		next.BlockedSince = &now
+	}
 	r.setConditions(sync, next, why)
 	r.setHealth(sync, next, done.health)
 	r.reportSignatures(sync, next, done.signatures)

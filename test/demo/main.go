@@ -4,9 +4,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/belay-delivery/belay/test/stage"
@@ -15,6 +18,7 @@ import (
 // settings of a demo. Everything it makes is below dir.
 type settings struct {
 	root, dir string
+	scenario  string
 	rate      int
 	keep      bool
 	inside    bool
@@ -29,6 +33,7 @@ func (s settings) report() string  { return filepath.Join(s.dir, "report.json") 
 func main() {
 	var s settings
 	flag.StringVar(&s.dir, "dir", filepath.Join("build", "demo"), "folder for everything that the demo makes")
+	flag.StringVar(&s.scenario, "scenario", "release", "what is shown: release (one application) or environments (staging and prod)")
 	flag.IntVar(&s.rate, "rate", 200, "requests per second")
 	flag.BoolVar(&s.keep, "keep", false, "leave everything running at the end")
 	flag.BoolVar(&s.down, "down", false, "only stop what an earlier demo left running")
@@ -41,6 +46,9 @@ func main() {
 }
 
 func run(s settings) (err error) {
+	if scenarios[s.scenario] == nil {
+		return fmt.Errorf("there is no scenario %q: use %s", s.scenario, strings.Join(slices.Sorted(maps.Keys(scenarios)), " or "))
+	}
 	if s.root, err = stage.Root(); err != nil {
 		return err
 	}

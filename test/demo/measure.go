@@ -26,7 +26,24 @@ func (s *story) measure() error {
 	g.Seconds, g.Steps = seconds(s.goodTo.Sub(s.goodFrom)), s.steps(2, "v2")
 	last := s.samples.Where(func(one stage.Sample) bool { return one.Sent.After(s.badTo.Add(-time.Second)) })
 	s.report.Git.AnswersV2 = len(last) > 0 && len(last.NotOf("v2")) == 0
+	if err := s.retell(); err != nil {
+		return err
+	}
 	return s.measureBad()
+}
+
+// retell has the audit stream alone tell the story.
+func (s *story) retell() error {
+	stream, err := s.bed.ReadAudit()
+	if err != nil {
+		return err
+	}
+	key := func(name string) client.ObjectKey { return client.ObjectKey{Namespace: namespace, Name: name} }
+	s.report.Audit, err = stream.Retell(stage.Place{Rollout: key(name), Sync: key("shop"), Repository: key("fleet")})
+	if err != nil {
+		return fmt.Errorf("the audit does not tell the whole story: %w", err)
+	}
+	return nil
 }
 
 func (s *story) measureBad() error {
@@ -123,8 +140,8 @@ func (s *story) evidence(attempt int64, at time.Time) []Evidence {
 	return out
 }
 
-// compare fetches Git's head, renders it and compares it with the cluster; it returns nil once all is one revision.
-func (s *story) compare(ctx context.Context) error {
+// agreed compares Git's head with the cluster; it returns nil once all is one revision.
+func (s *story) agreed(ctx context.Context) error {
 	history, err := s.fleet.History(ctx)
 	if err != nil {
 		return err
@@ -132,23 +149,34 @@ func (s *story) compare(ctx context.Context) error {
 	if err := s.measureRevert(history); err != nil {
 		return err
 	}
-	g := &s.report.Git
-	g.Head, g.EqualsCluster = history.Commits[0].SHA, false
-	if g.Declared, err = history.Revision(folder, revert.Workload{Kind: "Rollout", Name: name}); err != nil {
-		return err
+	s.report.Git, err = s.compare(ctx, history, delivered{folder: folder, namespace: namespace, sync: client.ObjectKey{Namespace: namespace, Name: "shop"}})
+	return err
+}
+
+// delivered is where the application comes from and runs.
+type delivered struct {
+	folder, namespace string
+	sync              client.ObjectKey
+}
+
+// compare renders Git's head and compares it with the cluster; the error is nil if all is one revision.
+func (s *cast) compare(ctx context.Context, history stage.History, d delivered) (g Git, err error) {
+	g.Head = history.Commits[0].SHA
+	if g.Declared, err = history.Revision(d.folder, revert.Workload{Kind: "Rollout", Name: name}); err != nil {
+		return g, err
 	}
 	ro, sync, pods := &v1alpha1.Rollout{}, &v1alpha1.Sync{}, &corev1.PodList{}
-	if err := s.bed.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, ro); err != nil {
-		return fmt.Errorf("reading the Rollout: %w", err)
+	if err := s.bed.Client.Get(ctx, client.ObjectKey{Namespace: d.namespace, Name: name}, ro); err != nil {
+		return g, fmt.Errorf("reading the Rollout: %w", err)
 	}
-	if err := s.bed.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: "shop"}, sync); err != nil {
-		return fmt.Errorf("reading the Sync: %w", err)
+	if err := s.bed.Client.Get(ctx, d.sync, sync); err != nil {
+		return g, fmt.Errorf("reading the Sync: %w", err)
 	}
-	if err := s.bed.Client.List(ctx, pods, client.InNamespace(namespace), client.MatchingLabels{"app": name}); err != nil {
-		return fmt.Errorf("listing pods: %w", err)
+	if err := s.bed.Client.List(ctx, pods, client.InNamespace(d.namespace), client.MatchingLabels{"app": name}); err != nil {
+		return g, fmt.Errorf("listing pods: %w", err)
 	}
 	if g.Spec, err = revision.Hash(&ro.Spec.Template); err != nil {
-		return fmt.Errorf("naming the Rollout's template: %w", err)
+		return g, fmt.Errorf("naming the Rollout's template: %w", err)
 	}
 	g.AppliedRevision, g.Pods = sync.Status.AppliedCommit, podRevisions(pods.Items)
 	if ro.Status.Stable != nil {
@@ -156,10 +184,10 @@ func (s *story) compare(ctx context.Context) error {
 	}
 	g.EqualsCluster = g.Declared == g.Spec && g.Spec == g.Stable && g.Stable == g.Pods && g.AppliedRevision == g.Head && stage.AtRest(ro)
 	if !g.EqualsCluster {
-		return fmt.Errorf("Git %s declares %s, the Sync applied %s, the Rollout's template is %s, stable %s, pods are %s; %s",
+		return g, fmt.Errorf("Git %s declares %s, the Sync applied %s, the Rollout's template is %s, stable %s, pods are %s; %s",
 			g.Head, g.Declared, g.AppliedRevision, g.Spec, g.Stable, g.Pods, stage.Describe(ro))
 	}
-	return nil
+	return g, nil
 }
 
 // podRevisions are the revisions of the pods that are not ending, joined.

@@ -107,7 +107,7 @@ func inside(ctx context.Context, s settings) error {
 		return fmt.Errorf("finding this program: %w", err)
 	}
 	cmd := command(ctx, filepath.Join(s.bin(), "testbed"), "exec", "--dir", s.testbed(), "--",
-		self, "--inside", "--dir", s.dir, fmt.Sprintf("--keep=%t", s.keep), fmt.Sprintf("--rate=%d", s.rate))
+		self, "--inside", "--dir", s.dir, "--scenario="+s.scenario, fmt.Sprintf("--keep=%t", s.keep), fmt.Sprintf("--rate=%d", s.rate))
 	cmd.Dir = s.root
 	err = cmd.Run()
 	var exit *exec.ExitError

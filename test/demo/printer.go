@@ -56,13 +56,13 @@ func (p *printer) quote(text string) {
 	}
 }
 
-// narrate says every change of a Rollout in one line until ctx ends.
-func (p *printer) narrate(ctx context.Context, t *stage.Timeline) {
+// narrate says every change of a Rollout in one line until ctx ends, behind the name of where it is.
+func (p *printer) narrate(ctx context.Context, t *stage.Timeline, where string) {
 	last := ""
 	for {
 		changed := t.Changed()
 		if line := p.line(t.Last()); line != last && line != "" {
-			p.say("%s", line)
+			p.say("%s%s", where, line)
 			last = line
 		}
 		select {

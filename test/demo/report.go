@@ -1,11 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
+	"slices"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/test/stage"
 )
 
 // Report is what a demo found. Times are seconds.
@@ -19,6 +19,8 @@ type Report struct {
 	Bad        Bad      `json:"bad"`
 	Revert     Revert   `json:"revert"`
 	Git        Git      `json:"git"`
+	// Audit is what the audit stream alone tells.
+	Audit []stage.Retold `json:"audit"`
 }
 
 // Step is one step of an attempt as it was seen.
@@ -100,12 +102,6 @@ type Git struct {
 	AppliedRevision string `json:"appliedCommit"` // by the Sync
 }
 
-// claim is something that has to be true.
-type claim struct {
-	holds bool
-	text  string
-}
-
 func (r *Report) claims() []claim {
 	first := len(r.Bad.Steps) == 1
 	return []claim{
@@ -125,7 +121,22 @@ func (r *Report) claims() []claim {
 		{r.Revert.CommentsSurvived, "the comments in the reverted file survived"},
 		{r.Git.EqualsCluster, fmt.Sprintf("Git and cluster agree (Git %s, spec %s, stable %s, pods %s)", r.Git.Declared, r.Git.Spec, r.Git.Stable, r.Git.Pods)},
 		{r.Git.AnswersV2, "version 2 answers everybody at the end"},
+		{r.untold() == "", "the audit alone tells the same" + r.untold()},
 	}
+}
+
+// untold says what the audit tells differently from what was seen.
+func (r *Report) untold() string {
+	if len(r.Audit) < 3 {
+		return fmt.Sprintf(": it tells of %d attempts", len(r.Audit))
+	}
+	good, bad := r.Audit[1], r.Audit[2]
+	told := []string{good.Attempt, good.Commit, good.Outcome, bad.Attempt, bad.Commit, bad.Outcome, bad.Verdict, bad.Run, fmt.Sprint(bad.Halted), bad.Reverted, bad.Restored, bad.Revert}
+	seen := []string{"attempt 2", r.Good.Commit, r.Good.Outcome, "attempt 3", r.Bad.Commit, r.Bad.Outcome, r.Bad.Reason, name + "-3", "true", r.Bad.Commit, r.Good.Commit, r.Revert.Commit}
+	if slices.Equal(told, seen) {
+		return ""
+	}
+	return fmt.Sprintf(": told is %v, seen was %v", told, seen)
 }
 
 // proven tells whether there are steps, and all metrics had passed when each was left.
@@ -141,25 +152,4 @@ func proven(steps []Step) bool {
 		}
 	}
 	return len(steps) > 0
-}
-
-// judge notes what is not as it should be.
-func (r *Report) judge() {
-	for _, c := range r.claims() {
-		if !c.holds {
-			r.Failures = append(r.Failures, "not so: "+c.text)
-		}
-	}
-	r.Passed = len(r.Failures) == 0
-}
-
-func (r *Report) write(path string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encoding the report: %w", err)
-	}
-	if err := os.WriteFile(path, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
 }

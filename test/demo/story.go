@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -17,15 +16,11 @@ const (
 	name      = "checkout"
 	folder    = "apps/checkout"
 	settle    = 2 * time.Second
-	overall   = 20 * time.Minute
 )
 
-// story is a demo under way.
+// story is the demo of one application: a good version, then a bad one.
 type story struct {
-	settings
-	*printer
-	bed      *stage.Bed
-	belay    *stage.Belay
+	cast
 	fleet    *stage.Fleet
 	app      stage.App
 	load     *stage.Load
@@ -38,40 +33,13 @@ type story struct {
 	original                         string   // rollout.yaml as version 2 left it
 }
 
-// tell runs the story, writes the report and the summary, and returns an error unless all of it happened.
-func tell(ctx context.Context, s settings) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, overall, fmt.Errorf("the demo takes longer than %s", overall))
-	defer cancel()
-	t := &story{settings: s, printer: newPrinter(), report: Report{RateWanted: s.rate}}
-	err := t.play(ctx)
-	t.report.Seconds = seconds(time.Since(t.began))
-	if err != nil {
-		t.report.Failures = append(t.report.Failures, err.Error())
-	} else {
-		t.report.judge()
-	}
-	if wrong := t.report.write(s.report()); wrong != nil {
-		err = errors.Join(err, wrong)
-	}
-	if err != nil {
-		return t.explain(err)
-	}
-	t.summary()
-	if s.keep {
-		err = t.leaveRunning()
-	}
-	if !t.report.Passed {
-		return errors.Join(err, errors.New(strings.Join(t.report.Failures, "\n      ")))
-	}
-	return err
-}
+func newStory(s settings) *story { return &story{cast: newCast(s), report: Report{RateWanted: s.rate}} }
 
-// explain adds to an error what helps to find its cause.
-func (s *story) explain(err error) error {
-	if s.belay == nil {
-		return err
-	}
-	return fmt.Errorf("%w\n\nthe last lines of %s:\n%s", err, s.belay.Log, s.belay.Tail(15))
+func (s *story) claims() []claim { return s.report.claims() }
+
+func (s *story) found(failures []string, took float64) any {
+	s.report.Failures, s.report.Passed, s.report.Seconds = failures, len(failures) == 0, took
+	return s.report
 }
 
 func (s *story) play(ctx context.Context) error {
@@ -81,23 +49,6 @@ func (s *story) play(ctx context.Context) error {
 		}
 	}
 	return s.measure()
-}
-
-// install installs Belay from config/ and starts it with exactly the rights that config/rbac gives it.
-func (s *story) install(ctx context.Context) (err error) {
-	s.chapter("Belay is installed")
-	if s.bed, err = stage.Open(s.testbed(), s.bin(), s.work()); err != nil {
-		return err
-	}
-	if err := s.bed.Install(ctx, s.root); err != nil {
-		return err
-	}
-	s.say("kinds, roles and policies applied from config/default")
-	if s.belay, err = s.bed.StartBelay(ctx); err != nil {
-		return err
-	}
-	s.say("belay runs as ServiceAccount belay-system/belay, with leader election")
-	return nil
 }
 
 // first brings version 1 from Git.
@@ -126,7 +77,7 @@ func (s *story) first(ctx context.Context) (err error) {
 		return err
 	}
 	s.say("Repository and Sync follow %s of a private repository, as ServiceAccount shop-deployer", folder)
-	go s.narrate(ctx, s.timeline)
+	go s.narrate(ctx, s.timeline, "")
 	if _, err := s.timeline.Await(ctx, "version 1 to run", time.Minute, stage.AtRest); err != nil {
 		return err
 	}
@@ -254,7 +205,7 @@ func (s *story) agree(ctx context.Context) error {
 		return fmt.Errorf("the revert was not pushed: %s", stage.Describe(state.Rollout))
 	}
 	s.say("belay pushed %s", r.Commit[:min(8, len(r.Commit))])
-	if err := stage.Poll(ctx, "Git and cluster to agree", time.Minute, s.compare); err != nil {
+	if err := stage.Poll(ctx, "Git and cluster to agree", time.Minute, s.agreed); err != nil {
 		return err
 	}
 	s.say("Git, cluster and pods say the same: revision %s", s.report.Git.Declared)

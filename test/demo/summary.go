@@ -2,11 +2,9 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
+	"path"
 	"strconv"
 	"strings"
-
-	"github.com/belay-delivery/belay/test/stage"
 )
 
 // summary is the story in short, for a person.
@@ -30,14 +28,7 @@ func (s *story) summary() {
 	for line := range strings.SplitSeq(r.Revert.Message, "\n") {
 		fmt.Println(strings.TrimRight("      "+line, " "))
 	}
-	fmt.Println()
-	for _, c := range r.claims() {
-		mark := s.paint(green, "yes")
-		if !c.holds {
-			mark = s.paint(red, "NO ")
-		}
-		fmt.Printf("  %s  %s\n", mark, c.text)
-	}
+	s.verdicts(s.claims())
 	fmt.Printf("\n  %.0f s in all, at %.0f requests per second. The numbers are in %s.\n", r.Seconds, r.Rate, s.settings.report())
 }
 
@@ -69,35 +60,6 @@ func thousands(n int) string {
 	return text
 }
 
-// leaveRunning keeps some traffic going and says how to look around.
 func (s *story) leaveRunning() error {
-	if _, err := s.bed.StartLoad(stage.LoadOptions{Name: "keep", Host: s.app.Host, Rate: 50, Keep: true}); err != nil {
-		return err
-	}
-	enter := fmt.Sprintf("%s exec --dir %s --", s.relative(s.bed.Program("testbed")), s.relative(s.testbed()))
-	s.chapter("It goes on running, with 50 requests per second")
-	fmt.Printf(`  All of it lives in a network of its own; begin with a shell there (KUBECONFIG is set in it):
-
-    %[1]s bash
-
-    KUBECONFIG   %[2]s
-    kubectl      %[3]s
-    the plugin   %[4]s status %[5]s -n %[6]s -w
-    gateway      curl -i -H 'Host: %[7]s' %[8]s/
-    Prometheus   %[9]s
-    Git          git clone %[10]s   (user and password are in %[11]s)
-    Belay's log  %[12]s
-
-  Commit a change of %[13]s/rollout.yaml, push it, and watch. To end it: make demo-down
-`, enter, s.bed.Kubeconfig, filepath.Join(s.bed.Info.Dir, "assets", "kubectl"), s.bed.Program("kubectl-belay"), name, namespace,
-		s.app.Host, s.bed.GatewayURL, s.bed.PrometheusURL, s.fleet.URL, filepath.Join(s.testbed(), "testbed.json"), s.belay.Log, folder)
-	return nil
-}
-
-// relative is a path as seen from the repository's root, where it is below it.
-func (s *story) relative(path string) string {
-	if r, err := filepath.Rel(s.root, path); err == nil && !strings.HasPrefix(r, "..") {
-		return r
-	}
-	return path
+	return s.keepGoing(s.app, s.fleet, path.Join(folder, "rollout.yaml"))
 }

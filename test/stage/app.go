@@ -1,7 +1,6 @@
 package stage
 
 import (
-	"context"
 	"embed"
 	"fmt"
 	"path"
@@ -93,64 +92,6 @@ func Release(from, to, errorRate string) func(string) string {
 		}
 		return text
 	}
-}
-
-// Tenant makes what a team needs before its first Sync: a namespace, a ServiceAccount that may write its kinds of objects there
-// and nothing else, and the two credentials for the repository, one to read and one to write.
-func (b *Bed) Tenant(ctx context.Context, namespace string) error {
-	if err := b.Namespace(ctx, namespace); err != nil {
-		return err
-	}
-	login := map[string]string{"username": b.GitUser, "password": b.GitPassword}
-	for _, name := range []string{"fleet-read", "fleet-write"} {
-		if err := b.Secret(ctx, namespace, name, login); err != nil {
-			return err
-		}
-	}
-	return b.Apply(ctx, namespace, map[string]string{"deployer.yaml": deployer})
-}
-
-const deployer = `
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: shop-deployer}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: shop-deployer}
-rules:
-- {apiGroups: [belay.dev], resources: [rollouts, analysistemplates], verbs: [get, create, patch, delete]}
-- {apiGroups: [""], resources: [services, configmaps], verbs: [get, create, patch, delete]}
-- {apiGroups: [gateway.networking.k8s.io], resources: [httproutes], verbs: [get, create, patch, delete]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: shop-deployer}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: shop-deployer}
-subjects:
-- {kind: ServiceAccount, name: shop-deployer}
-`
-
-// Follow makes Belay follow a folder of the repository.
-func (b *Bed) Follow(ctx context.Context, namespace string, f *Fleet, folder string) error {
-	return b.Apply(ctx, namespace, map[string]string{"git.yaml": fmt.Sprintf(`
-apiVersion: belay.dev/v1alpha1
-kind: Repository
-metadata: {name: fleet}
-spec:
-  url: %s
-  ref: {branch: main}
-  interval: 1s
-  secretRef: {name: fleet-read}
-  write:
-    secretRef: {name: fleet-write}
-    author: {name: Belay, email: belay@example.com}
----
-apiVersion: belay.dev/v1alpha1
-kind: Sync
-metadata: {name: shop}
-spec: {repository: fleet, path: %s, serviceAccountName: shop-deployer, prune: Enabled, interval: 1m}
-`, f.URL, folder)})
 }
 
 // Condition says what a condition of a Rollout says: its status, reason and message.

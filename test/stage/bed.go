@@ -46,6 +46,7 @@ type Info struct {
 	GitUser       string            `json:"gitUser"`
 	GitPassword   string            `json:"gitPassword"`
 	Logs          string            `json:"logs"`
+	Images        string            `json:"images"`
 }
 
 // Bed is a running testbed, seen by its administrator.

@@ -52,9 +52,12 @@ func (b *Bed) StartBelay(ctx context.Context) (*Belay, error) {
 	}
 	m := &Belay{bed: b, ready: "http://" + probes + "/readyz", env: append(os.Environ(), "KUBECONFIG="+kubeconfig),
 		args: []string{"--prometheus-address=" + b.PrometheusURL, "--leader-election-namespace=" + belayNamespace,
-			"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes, "--zap-log-level=debug", "--zap-time-encoding=rfc3339nano"}}
+			"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes, "--zap-log-level=debug", "--zap-time-encoding=rfc3339nano",
+			"--audit=" + b.auditFile()}}
 	return m, m.Start(ctx)
 }
+
+func (b *Bed) auditFile() string { return filepath.Join(b.Work, "audit.jsonl") }
 
 // Start starts the manager again, after Kill or Stop.
 func (m *Belay) Start(ctx context.Context) error {
