@@ -121,12 +121,13 @@ func (r *Reconciler) store(ctx context.Context, namespace string, fresh map[stri
 }
 
 func (r *Reconciler) storeOnce(ctx context.Context, namespace string, fresh map[string][]byte, findings []*finding) error {
+	// Secrets are not listed or watched, so neither reads nor writes may wait for a cache of them.
 	secret := &corev1.Secret{}
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: RecordsName}, secret)
+	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: RecordsName}, secret)
 	if apierrors.IsNotFound(err) {
 		secret = &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: RecordsName}, Type: "belay.dev/drift-records"}
 		secret.Data = fresh
-		return r.Client.Create(ctx, secret)
+		return r.Client.Create(ctx, secret, client.DisableReadYourWritesConsistency)
 	}
 	if err != nil {
 		return err
@@ -148,7 +149,7 @@ func (r *Reconciler) storeOnce(ctx context.Context, namespace string, fresh map[
 	}
 	maps.Copy(secret.Data, fresh)
 	bound(secret.Data, fresh)
-	return r.Client.Patch(ctx, secret, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	return r.Client.Patch(ctx, secret, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}), client.DisableReadYourWritesConsistency)
 }
 
 func suffixOf(key string) string {

@@ -78,7 +78,7 @@ func prepare(ctx context.Context, s settings) error {
 	say("starting etcd, API server, node, gateway, Prometheus and Git server (about 12 s), building Belay meanwhile")
 	built := make(chan error, 1)
 	go func() { built <- stage.Build(ctx, s.root, s.bin()) }()
-	up := command(ctx, testbed, "up", "--dir", s.testbed(), "--detach")
+	up := command(ctx, testbed, "up", "--dir", s.testbed(), "--detach", "--timeout", "6m")
 	up.Stdout, up.Stderr = nil, nil
 	out, err := up.CombinedOutput()
 	if err != nil {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path"
@@ -8,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/test/stage"
@@ -36,6 +40,39 @@ func TestBadVersionIsTakenBackInClusterAndGit(t *testing.T) {
 	}
 	s.answeredBy(s.finish("v3"), "v1")
 	s.restored()
+	s.retold(ro)
+}
+
+// retold fails the test unless the audit alone tells the story of the bad version: its commit, the attempt, the verdict, the halt,
+// and the commit that took it back.
+func (s *scene) retold(ro *v1alpha1.Rollout) {
+	s.t.Helper()
+	history, err := s.fleet.History(s.t.Context())
+	s.must(err)
+	back := history.Reverts()[0]
+	var bad, first string
+	for _, c := range history.Commits {
+		switch c.Message {
+		case "checkout: version 3":
+			bad = c.SHA
+		case "checkout: version 1":
+			first = c.SHA
+		}
+	}
+	key := func(name string) client.ObjectKey { return client.ObjectKey{Namespace: s.app.Namespace, Name: name} }
+	want := stage.Retold{Attempt: "attempt 2", Revision: ro.Status.History[0].Revision, Commit: bad, Steps: []string{"first"}, Verdict: "AnalysisFailed", Run: name + "-2",
+		Halted: true, Outcome: "RolledBack", Revert: back.SHA, Reverted: bad, Restored: first}
+	s.must(stage.Poll(s.t.Context(), "the audit to tell the story", limit, func(context.Context) error {
+		stream, err := bed.ReadAudit()
+		if err != nil {
+			return err
+		}
+		told, err := stream.Retell(stage.Place{Rollout: key(name), Sync: key("shop"), Repository: key("fleet")})
+		if err == nil && !cmp.Equal(want, told[len(told)-1]) {
+			err = fmt.Errorf("(-want +got):\n%s", cmp.Diff(want, told[len(told)-1]))
+		}
+		return err
+	}))
 }
 
 func TestProtectedBranchLeavesAClearCondition(t *testing.T) {

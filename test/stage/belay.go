@@ -32,8 +32,10 @@ type Belay struct {
 	Process
 	bed   *Bed
 	ready string // URL of /readyz
-	args  []string
-	env   []string
+	// Metrics is the URL of its metrics, Webhook the one that Git servers tell of pushes.
+	Metrics, Webhook string
+	args             []string
+	env              []string
 }
 
 // StartBelay starts the manager with leader election, and returns once it is ready.
@@ -50,14 +52,19 @@ func (b *Bed) StartBelay(ctx context.Context) (*Belay, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Belay{bed: b, ready: "http://" + probes + "/readyz", env: append(os.Environ(), "KUBECONFIG="+kubeconfig),
+	webhook, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m := &Belay{bed: b, Metrics: "http://" + metrics + "/metrics", Webhook: "http://" + webhook + "/hooks/", ready: "http://" + probes + "/readyz", env: append(os.Environ(), "KUBECONFIG="+kubeconfig),
 		args: []string{"--prometheus-address=" + b.PrometheusURL, "--leader-election-namespace=" + belayNamespace,
 			"--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + probes, "--zap-log-level=debug", "--zap-time-encoding=rfc3339nano",
-			"--audit=" + b.auditFile()}}
+			"--audit=" + b.AuditFile(), "--webhook-bind-address=" + webhook}}
 	return m, m.Start(ctx)
 }
 
-func (b *Bed) auditFile() string { return filepath.Join(b.Work, "audit.jsonl") }
+// AuditFile is where it writes the audit stream.
+func (b *Bed) AuditFile() string { return filepath.Join(b.Work, "audit.jsonl") }
 
 // Start starts the manager again, after Kill or Stop.
 func (m *Belay) Start(ctx context.Context) error {

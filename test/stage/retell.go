@@ -19,7 +19,7 @@ type Audit []audit.Event
 
 // ReadAudit reads the stream of the Belay that was started here.
 func (b *Bed) ReadAudit() (Audit, error) {
-	f, err := os.Open(b.auditFile())
+	f, err := os.Open(b.AuditFile())
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit: %w", err)
 	}
