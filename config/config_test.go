@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +81,7 @@ func TestSamplesAreAccepted(t *testing.T) {
 			t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), err)
 		}
 	}
-	for _, file := range []string{"decision.yaml", "decision-sync.yaml"} {
+	for _, file := range []string{"decision.yaml", "decision-sync.yaml", "decision-sync-undo.yaml"} {
 		if err := env.Client.Create(t.Context(), readDecision(t, env, file)); err != nil {
 			t.Errorf("sample %s: %v", file, err)
 		}
@@ -131,6 +132,23 @@ func TestManagerNeverListsSecrets(t *testing.T) {
 		return
 	}
 	t.Fatal("ClusterRole belay-manager not found")
+}
+
+// TestBundlesOfTheManager: where it lists and deletes Secrets, it is its own namespace, and it changes none.
+func TestBundlesOfTheManager(t *testing.T) {
+	for _, o := range build(t, "rbac") {
+		rules, _, _ := unstructured.NestedSlice(o.Object, "rules")
+		for _, rule := range rules {
+			resources, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "resources")
+			verbs, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "verbs")
+			if !slices.Contains(resources, "secrets") || !slices.Contains(verbs, "list") && !slices.Contains(verbs, "delete") {
+				continue
+			}
+			if o.GetKind() != "Role" || o.GetNamespace() != "belay-system" || o.GetName() != "belay-bundles" || strings.Join(verbs, ",") != "get,list,create,delete" {
+				t.Errorf("%s %s/%s: secrets: %v", o.GetKind(), o.GetNamespace(), o.GetName(), verbs)
+			}
+		}
+	}
 }
 
 // TestJobsOfTheManager: it makes and removes Jobs, and changes none.

@@ -34,7 +34,11 @@ type Decision struct {
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Decision cannot be changed: make a new one"
 // +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Rollout' || (self.action in ['Retry', 'Undo'] ? has(self.revision) : has(self.attempt))",message="actions Retry and Undo need revision; every other action needs attempt"
 // +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Rollout' || !(self.action in ['Approve', 'Promote']) || has(self.step)",message="actions Approve and Promote need step, counted from 0"
-// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Sync' || has(self.plan) && self.action in ['Approve', 'Reject']",message="a Decision about a Sync has action Approve or Reject, and plan: the digest of status.plan"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Sync' || self.action in ['Approve', 'Reject', 'Pause', 'Resume', 'Undo']",message="a Decision about a Sync has action Approve, Reject, Pause, Resume or Undo"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Sync' || has(self.plan) == (self.action in ['Approve', 'Reject'])",message="actions Approve and Reject of a Sync need plan, the digest of status.plan; every other action has none"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind != 'Sync' || has(self.bundle) == (self.action in ['Pause', 'Undo'])",message="actions Pause and Undo of a Sync need bundle, status.appliedDigest; every other action has none"
+// +kubebuilder:validation:XValidation:rule="!has(self.to) || self.subject.kind == 'Sync' && self.action == 'Undo'",message="to goes with action Undo of a Sync"
+// +kubebuilder:validation:XValidation:rule="self.subject.kind == 'Sync' || !has(self.bundle)",message="bundle goes with a subject of kind Sync"
 // +kubebuilder:validation:XValidation:rule="self.subject.kind == 'Sync' || !has(self.plan)",message="plan goes with a subject of kind Sync"
 type DecisionSpec struct {
 	// subject is what the decision is about.
@@ -44,6 +48,8 @@ type DecisionSpec struct {
 	// overrules the analysis for the rest of the attempt; Approve opens the step's approval gate; Reject and Abort take
 	// the traffic back; Pause and Resume; Retry takes the revision out of quarantine; Undo has
 	// Git go back from the stable revision, which is named, to the one promoted before it, and needs onFailure.revert.
+	// Of a Sync: Approve and Reject are about its plan; Undo has the cluster go back from the bundle named to an earlier one,
+	// and holds it there; Pause holds the bundle named; Resume has the Sync follow Git again.
 	// +required
 	// +kubebuilder:validation:Enum=Promote;PromoteFull;Approve;Reject;Abort;Pause;Resume;Retry;Undo
 	Action DecisionAction `json:"action"`
@@ -65,6 +71,17 @@ type DecisionSpec struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
 	Plan string `json:"plan,omitempty"`
+	// bundle the decision is about, for Pause and Undo of a Sync: its status.appliedDigest. It is refused once that is another one.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	Bundle string `json:"bundle,omitempty"`
+	// to is the bundle to go back to, for Undo of a Sync: the digest of one in its status.history that was applied. Unset: the
+	// last one applied before that was not undone itself.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	To string `json:"to,omitempty"`
 	// reason for people who ask later.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024

@@ -129,6 +129,8 @@ const (
 	ConditionReverted = "Reverted"
 	// ConditionDrifted: objects of a Sync are not as Git declares them, and are left so for now.
 	ConditionDrifted = "Drifted"
+	// ConditionBundleKept: what a Sync has applied is kept in the cluster, and can be applied again without Git.
+	ConditionBundleKept = "BundleKept"
 	// ConditionDriftFight: an object of a Sync is no longer corrected, since somebody else writes it again each time.
 	ConditionDriftFight = "DriftFight"
 )

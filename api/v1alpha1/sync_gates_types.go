@@ -154,6 +154,9 @@ type SyncPlan struct {
 	Create int32 `json:"create"`
 	// update counts objects that are changed.
 	Update int32 `json:"update"`
+	// recreate counts objects that are deleted and made again.
+	// +optional
+	Recreate int32 `json:"recreate,omitempty"`
 	// prune counts objects that left Git.
 	Prune int32 `json:"prune"`
 	// skip counts objects that are as they should be.
@@ -185,8 +188,8 @@ type SyncAction struct {
 	// object as "Deployment.apps shop/web".
 	// +kubebuilder:validation:MaxLength=640
 	Object string `json:"object"`
-	// action is Create, Update or Prune.
-	// +kubebuilder:validation:Enum=Create;Update;Prune
+	// action is Create, Update, Recreate (deleted and made again, because a field cannot be changed in place) or Prune.
+	// +kubebuilder:validation:Enum=Create;Update;Recreate;Prune
 	Action string `json:"action"`
 	// risk of it.
 	// +kubebuilder:validation:Enum=Low;Medium;High
@@ -234,6 +237,9 @@ type SyncRecord struct {
 	// healthySince is since when all objects were Healthy without a break.
 	// +optional
 	HealthySince *metav1.Time `json:"healthySince,omitempty"`
+	// undone true: a Decision has taken the bundle back. Undo does not go back to it by itself.
+	// +optional
+	Undone bool `json:"undone,omitempty"`
 	// healthyUntil is when another bundle took its place.
 	// +optional
 	HealthyUntil *metav1.Time `json:"healthyUntil,omitempty"`

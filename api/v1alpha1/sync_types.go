@@ -89,6 +89,14 @@ type SyncSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Drift SyncDrift `json:"drift,omitzero"`
+	// adoption says what is done about objects of the bundle that exist already and were not made by a Sync: TakeOver writes
+	// them (what other tools mark as theirs only where checks.otherTools lets it); Observe leaves them as they are and says in
+	// status.observed who keeps them and what would be changed, until Git gives the object the annotation belay.dev/adopt:
+	// TakeOver, or adoption is TakeOver. Default TakeOver.
+	// +optional
+	// +kubebuilder:default=TakeOver
+	// +kubebuilder:validation:Enum=TakeOver;Observe
+	Adoption Adoption `json:"adoption,omitempty"`
 	// suspend true stops all writes of this Sync. Default false.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
@@ -103,9 +111,18 @@ const (
 	PruneDisabled Prune = "Disabled"
 )
 
+// Adoption says what is done about objects that exist already.
+type Adoption string
+
+// Values of Adoption.
+const (
+	AdoptionTakeOver Adoption = "TakeOver"
+	AdoptionObserve  Adoption = "Observe"
+)
+
 // SyncStatus says what was brought into the cluster.
 type SyncStatus struct {
-	// conditions are Ready, Stalled, Healthy, ImagesVerified, Drifted, DriftFight.
+	// conditions are Ready, Stalled, Healthy, ImagesVerified, Drifted, DriftFight, BundleKept.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -162,6 +179,12 @@ type SyncStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	SignedImages []SignedImage `json:"signedImages,omitempty"`
+	// held is what the Sync is held at, whatever Git says, until a Decision with action Resume, or until Git says the same.
+	// +optional
+	Held *SyncHold `json:"held,omitempty"`
+	// observed are objects of the bundle that others keep, and that are left to them: see spec.adoption.
+	// +optional
+	Observed *SyncObserved `json:"observed,omitempty"`
 	// reconciled is the value of the belay.dev/reconcile annotation that was last acted on.
 	// +optional
 	Reconciled string `json:"reconciled,omitempty"`

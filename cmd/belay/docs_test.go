@@ -87,6 +87,24 @@ func TestFlagsAreChecked(t *testing.T) {
 	}
 }
 
+func TestWhereBundlesAreKept(t *testing.T) {
+	ownNamespace = filepath.Join(t.TempDir(), "namespace")
+	want := func(o options, want string) {
+		t.Helper()
+		if got := bundleNamespace(o); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	want(options{}, "")
+	want(options{leaderNamespace: "ops"}, "ops")
+	if err := os.WriteFile(ownNamespace, []byte("belay-system\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(options{}, "belay-system")
+	want(options{bundleNamespace: "bundles", leaderNamespace: "ops"}, "bundles")
+	want(options{bundleNamespace: "none", leaderNamespace: "ops"}, "")
+}
+
 func TestCachesAreNarrow(t *testing.T) {
 	o, err := cacheOptions("shop, ops")
 	if err != nil {

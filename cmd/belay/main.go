@@ -39,6 +39,7 @@ type options struct {
 	metricsAddress, probeAddress string
 	leaderElect                  bool
 	leaderNamespace              string
+	bundleNamespace              string
 	namespaces                   string
 	prometheusAddress            string
 	allowFileRepositories        bool
@@ -60,6 +61,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served; 0 turns them off")
 	fs.BoolVar(&o.leaderElect, "leader-elect", true, "take part in leader election: only one of several managers acts")
 	fs.StringVar(&o.leaderNamespace, "leader-election-namespace", "", "namespace of the Lease; the manager's own where it runs in a cluster")
+	fs.StringVar(&o.bundleNamespace, "bundle-namespace", "", "namespace of the Secrets that keep what Syncs have applied, for when Git is down: by default that of the Lease, or the manager's own; none keeps nothing")
 	fs.StringVar(&o.namespaces, "namespaces", "", "comma-separated namespaces to watch; empty means all")
 	fs.StringVar(&o.prometheusAddress, "prometheus-address", "", "server of metrics that name none, e.g. http://prometheus.monitoring:9090; it is asked without credentials")
 	fs.BoolVar(&o.allowFileRepositories, "allow-file-repositories", false, "let Repositories read file:// URLs, that is, the manager's own disk")
@@ -124,6 +126,6 @@ func run(log logr.Logger, o options) error {
 	if err := addControllers(mgr, o); err != nil {
 		return err
 	}
-	log.Info("Starting", "version", version, "namespaces", o.namespaces, "prometheus", o.prometheusAddress != "")
+	log.Info("Starting", "bundles", bundleNamespace(o), "version", version, "namespaces", o.namespaces, "prometheus", o.prometheusAddress != "")
 	return mgr.Start(ctrl.SetupSignalHandler())
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -91,6 +93,19 @@ func cacheOptions(namespaces string) (cache.Options, error) {
 	return o, nil
 }
 
+// ownNamespace is where a pod finds the name of its namespace.
+var ownNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// bundleNamespace is where what Syncs have applied is kept; empty: nowhere.
+func bundleNamespace(o options) string {
+	own, _ := os.ReadFile(ownNamespace) //nolint:errcheck // outside a cluster there is none
+	found := cmp.Or(o.bundleNamespace, o.leaderNamespace, strings.TrimSpace(string(own)))
+	if found == "none" {
+		return ""
+	}
+	return found
+}
+
 // commaList reads --namespaces; none means all.
 func commaList(value string) []string {
 	var out []string
@@ -136,6 +151,9 @@ func addControllers(mgr ctrl.Manager, o options) error {
 			r := &sync.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Config: mgr.GetConfig(), Source: source, Recorder: recorder,
 				Registries: registry.Client{PlainHTTP: commaList(o.plainHTTPRegistries)},
 				Drift:      &drift.Tracker{Namespaces: commaList(o.namespaces), Log: mgr.GetLogger().WithName("drift")}}
+			if in := bundleNamespace(o); in != "" {
+				r.Bundles = &sync.Shelf{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: in}
+			}
 			return r.SetupWithManager(mgr, sync.Options{})
 		},
 		func() error {

@@ -23,7 +23,12 @@ func (r *Reconciler) nameAuthors(ctx context.Context, sync *v1alpha1.Sync, repo 
 				continue
 			}
 			authors, known, err := r.authorsSince(ctx, repo, since(item.Live, sync), commit)
-			if err != nil {
+			switch {
+			case err != nil && sync.Status.Held != nil:
+				known = false // going back does not wait for Git
+			case err != nil && commit == sync.Status.AppliedCommit:
+				continue // it is put right, and keeps the names that it has
+			case err != nil:
 				p := repository.Explain(err)
 				return &failure{reason: ReasonFetchFailed, message: fmt.Sprintf("Repository %q: reading who wrote commit %s: %s", repo.Name, commit, p.Error()), cause: err}
 			}

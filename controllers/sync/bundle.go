@@ -84,6 +84,14 @@ type Item struct {
 	Ignore []driftpkg.Ignore
 	// Unsigned are images that need not be signed though others must be.
 	Unsigned []string
+	// Keeper, unless empty, is who keeps the object: it is not written, and is no part of the inventory.
+	Keeper string
+	// Refused is why the API server would not let such an object be taken over.
+	Refused string
+	// Keep: whatever Git says, it is not deleted to be made again.
+	Keep bool
+	// Recreate names the fields for which the object is deleted and made again; Dry is nil then.
+	Recreate string
 	// Written is what the API server made of it; nil: it was not written.
 	Written *unstructured.Unstructured
 }

@@ -24,6 +24,7 @@ const maxTargets = 500
 // checkWhole makes the checks that see the bundle as a whole. What is denied becomes the fault of an item.
 func (r *Reconciler) checkWhole(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, items []*Item, w *warnings) error {
 	checkOrder(items, w)
+	checkAdoption(items, w)
 	checkImages(mode(sync.Spec.Images.RequireDigest, v1alpha1.CheckOff), items, w)
 	changed := changing(items)
 	if len(changed) == 0 {
@@ -47,6 +48,9 @@ func changing(items []*Item) []*Item {
 	news := newsOf(items)
 	var out []*Item
 	for _, item := range items {
+		if item.Keeper != "" {
+			continue
+		}
 		if item.Fault == nil && differs(item) || item.Fault != nil && !item.Fault.Final && news.exempt(item) {
 			out = append(out, item)
 		}
@@ -56,6 +60,9 @@ func changing(items []*Item) []*Item {
 
 // object is what would be there: as the API server would make it, where it was asked.
 func (i *Item) object() *unstructured.Unstructured {
+	if i.Keeper != "" {
+		return i.Live
+	}
 	if i.Dry != nil {
 		return i.Dry
 	}
@@ -64,6 +71,9 @@ func (i *Item) object() *unstructured.Unstructured {
 
 // say warns of a finding, or refuses the item for it.
 func (i *Item) say(m v1alpha1.CheckMode, text string, w *warnings) {
+	if i.Keeper != "" {
+		return // it is not written, whatever it says
+	}
 	if m != v1alpha1.CheckDeny {
 		w.add(fmt.Sprintf("%s (%s): %s", name(i.Entry), i.File, text))
 		return

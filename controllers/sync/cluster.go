@@ -84,6 +84,10 @@ func (t tenant) examine(ctx context.Context, item *Item) error {
 		item.Desired = combine(item.Desired, live)
 		item.Dry, err = t.apply(ctx, item.Desired, client.DryRunAll)
 	}
+	if fields := frozenFields(err); fields != "" && item.Live != nil {
+		item.Dry = nil
+		return t.replaceable(ctx, item, fields)
+	}
 	if err != nil && strings.Contains(err.Error(), sideEffects) {
 		item.Unknown, err = cut(err.Error(), warningBytes), nil
 	}

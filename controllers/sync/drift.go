@@ -115,13 +115,16 @@ func (r *Reconciler) forgetDrift(uid types.UID) {
 }
 
 // forgetKey lets go what was kept of a Sync that is gone without a trace.
-func (r *Reconciler) forgetKey(key types.NamespacedName) {
-	if r.Drift == nil {
-		return
+func (r *Reconciler) forgetKey(ctx context.Context, key types.NamespacedName) error {
+	if r.Drift != nil {
+		for _, uid := range r.Drift.Known(key) {
+			r.forget(uid)
+		}
 	}
-	for _, uid := range r.Drift.Known(key) {
-		r.forget(uid)
+	if r.Bundles == nil {
+		return nil
 	}
+	return r.Bundles.dropKey(ctx, key)
 }
 
 func ignoreRules(sync *v1alpha1.Sync) []driftpkg.Ignore {
@@ -139,6 +142,9 @@ func (r *Reconciler) verified(sync *v1alpha1.Sync, items []*Item, findings []*fi
 	}
 	objects := make([]drift.Verified, 0, len(items))
 	for _, item := range items {
+		if item.Keeper != "" {
+			continue
+		}
 		objects = append(objects, seen(item, findings, ""))
 	}
 	r.Drift.Verified(member(sync), objects)

@@ -87,9 +87,13 @@ type looking struct {
 // look compares one object with Git and, if that is wanted, puts it right.
 func (r *Reconciler) look(ctx context.Context, sync *v1alpha1.Sync, cluster tenant, l looking, done *result) error {
 	item := l.item
-	item.Ignore, item.Applied = ignoreRules(sync), true
+	item.Ignore, item.Applied, item.Keep = ignoreRules(sync), true, true
 	if err := cluster.examine(ctx, item); err != nil {
 		return err
+	}
+	if left(sync, item) != "" { // somebody else has made it since: it is left to them, and all objects are looked at
+		r.checked.Delete(sync.UID)
+		return nil
 	}
 	if item.Fault != nil {
 		return refusal([]*Item{item})
@@ -139,11 +143,13 @@ func (r *Reconciler) declared(ctx context.Context, sync *v1alpha1.Sync, repo *v1
 	if kept := r.bundles.get(key); kept != nil {
 		return kept, nil
 	}
-	tree, err := r.Source.Checkout(ctx, repo, commit)
-	if err != nil {
-		return nil, fetchFailed(repo, err)
+	if commit == sync.Status.AppliedCommit {
+		if objects, err := r.kept(ctx, sync, repo, sync.Status.AppliedDigest); err == nil && objects != nil {
+			r.bundles.put(key, objects)
+			return objects, nil
+		}
 	}
-	objects, err := renderBundle(tree, sync.Spec.Path)
+	objects, err := r.fromGit(ctx, sync, repo, commit)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package sync
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -36,7 +37,7 @@ func (r *Reconciler) nameCommits(ctx context.Context, sync *v1alpha1.Sync, done 
 		if o == nil || f.quiet || o.Digest != f.digest {
 			continue
 		}
-		asker := asker{r: r, repo: repo, commit: done.commit, item: f.item}
+		asker := asker{r: r, repo: repo, commit: cmp.Or(done.stoodAt, done.commit), item: f.item}
 		if len(o.Fields) == 0 {
 			o.DeclaredBy = asker.ask(ctx, "")
 		}

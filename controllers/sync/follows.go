@@ -17,6 +17,10 @@ import (
 // blockedBy says why.
 func (r *Reconciler) choose(ctx context.Context, sync *v1alpha1.Sync, repo *v1alpha1.Repository, done *result) error {
 	done.commit = repo.Status.Commit
+	if h := sync.Status.Held; h != nil {
+		done.commit, done.blockedBy = h.Commit, heldText(sync, h)
+		return nil
+	}
 	gate := sync.Spec.Gates.Follows
 	if gate == nil {
 		return nil

@@ -30,6 +30,11 @@ func (r *Reconciler) admit(ctx context.Context, sync *v1alpha1.Sync, repo *v1alp
 		return r.answerLate(ctx, sync, "")
 	}
 	done.plan = plan
+	if sync.Status.Held != nil { // it was let through before, and a person wants it back: gates do not hold that up
+		at := metav1.NewTime(r.now())
+		plan.AdmittedAt = &at
+		return r.answerLate(ctx, sync, "")
+	}
 	if err := r.dependencies(ctx, sync, done.commit); err != nil {
 		return err
 	}
@@ -163,12 +168,16 @@ func (r *Reconciler) answerLate(ctx context.Context, sync *v1alpha1.Sync, why st
 
 // answer writes what came of a Decision, once.
 func (r *Reconciler) answer(ctx context.Context, d *v1alpha1.Decision, refuse string) error {
+	return r.answerWith(ctx, d, "counted", refuse)
+}
+
+func (r *Reconciler) answerWith(ctx context.Context, d *v1alpha1.Decision, said, refuse string) error {
 	if d.Status.Result != "" {
 		return nil
 	}
 	base := d.DeepCopy()
 	at := metav1.NewTime(r.now())
-	d.Status = v1alpha1.DecisionStatus{Result: v1alpha1.DecisionApplied, Message: "counted", At: &at}
+	d.Status = v1alpha1.DecisionStatus{Result: v1alpha1.DecisionApplied, Message: said, At: &at}
 	if refuse != "" {
 		d.Status.Result, d.Status.Message = v1alpha1.DecisionRefused, cut(refuse, 1024)
 	}

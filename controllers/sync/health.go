@@ -95,6 +95,7 @@ func judge(items []*Item) *health {
 	var objects []*unstructured.Unstructured
 	for _, item := range items {
 		switch {
+		case item.Keeper != "":
 		case item.Written != nil:
 			objects = append(objects, item.Written)
 		case item.Live != nil:

@@ -42,7 +42,11 @@ func checkKeepers(m v1alpha1.CheckMode, changed []*Item, w *warnings) {
 	}
 	for _, item := range changed {
 		if tool := keeper(item.Live); tool != "" {
-			item.say(m, fmt.Sprintf("%s keeps it, and the two would write it in turns: take it from there first, or set checks.otherTools to Warn", tool), w)
+			m := m
+			if adopted(item) {
+				m = v1alpha1.CheckWarn // Git says that it is taken over
+			}
+			item.say(m, fmt.Sprintf("%s keeps it, and the two would write it in turns: take it from there first, or set checks.otherTools to Warn, or give it in Git the annotation belay.dev/adopt: TakeOver", tool), w)
 		}
 	}
 }

@@ -109,7 +109,11 @@ func (w *wreck) applyStage(ctx context.Context, cluster tenant, items []*Item, d
 			w.lost(item, fmt.Sprintf("%s (%s) waits for %s", name(item.Entry), item.File, on), nil)
 			continue
 		}
-		written, err := cluster.applyPatiently(ctx, item.Desired)
+		write := cluster.write
+		if item.Recreate != "" {
+			write = cluster.recreate
+		}
+		written, err := write(ctx, item)
 		if ctx.Err() != nil {
 			return applyFailed(item, ctx.Err())
 		}
@@ -122,6 +126,10 @@ func (w *wreck) applyStage(ctx context.Context, cluster tenant, items []*Item, d
 		done.applied = append(done.applied, name(item.Entry))
 	}
 	return nil
+}
+
+func (t tenant) write(ctx context.Context, item *Item) (*unstructured.Unstructured, error) {
+	return t.applyPatiently(ctx, item.Desired)
 }
 
 // applyPatiently tries again what the API server could not do just now.

@@ -37,6 +37,8 @@ type Plan struct {
 	Final []v1alpha1.InventoryEntry
 	// Described is the plan for people, and for gates; nil where nothing is to be done.
 	Described *v1alpha1.SyncPlan
+	// Observed are the objects that are left to others.
+	Observed *v1alpha1.SyncObserved
 	// Warnings hold nobody up.
 	Warnings []string
 
@@ -48,7 +50,12 @@ func MakePlan(sync *v1alpha1.Sync, commit string, items []*Item) Plan {
 	var p Plan
 	news := newsOf(items)
 	var faults []*Item
+	var others []v1alpha1.InventoryEntry
 	for _, item := range items {
+		if item.Keeper != "" {
+			others = append(others, item.Entry)
+			continue
+		}
 		p.Final = append(p.Final, item.Entry)
 		switch exempt := item.Fault != nil && news.exempt(item); {
 		case item.Fault != nil && !exempt:
@@ -62,7 +69,7 @@ func MakePlan(sync *v1alpha1.Sync, commit string, items []*Item) Plan {
 	if len(faults) > 0 {
 		return Plan{Refused: refusal(faults)}
 	}
-	left := without(sync.Status.Inventory, p.Final)
+	left := without(without(sync.Status.Inventory, p.Final), others)
 	p.Inventory = slices.Concat(p.Final, left)
 	if len(p.Inventory) > maxObjects {
 		return Plan{Refused: &failure{reason: ReasonTooLarge, stalled: true,

@@ -91,6 +91,9 @@ func checkPolicies(ctx context.Context, sync *v1alpha1.Sync, commit map[string]s
 // enforce turns findings into faults and warnings; what it returns needs an approval.
 func enforce(findings []policy.Finding, items []*Item, w *warnings) (approve, denied []string) {
 	for _, f := range findings {
+		if f.Object >= 0 && items[f.Object].Keeper != "" {
+			continue
+		}
 		text := f.Text
 		if f.Object >= 0 {
 			text = fmt.Sprintf("%s (%s): %s", name(items[f.Object].Entry), items[f.Object].File, f.Text)

@@ -45,6 +45,8 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	// Drift notices changes of the objects; nil: they are compared in intervals alone.
 	Drift *drift.Tracker
+	// Bundles keeps what is applied in the cluster; nil: nothing is kept.
+	Bundles *Shelf
 	// Now is the clock; nil is the wall clock.
 	Now func() time.Time
 
@@ -53,6 +55,8 @@ type Reconciler struct {
 	suspects suspects
 	approved stdsync.Map // UID of a Sync: the digests of its drifts that people let through
 	checked  stdsync.Map // UID of a Sync: a look at its objects
+	stood    stdsync.Map // UID of a Sync that waits or fails: when all of what is applied was compared
+	heads    stdsync.Map // UID of a Sync that is held: the head that was looked at
 }
 
 // look is when a Sync's objects were last compared with Git, with success, and under which policies.
@@ -71,6 +75,11 @@ type Options struct {
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, options Options) error {
 	if err := r.setupDrift(mgr); err != nil {
 		return err
+	}
+	if r.Bundles != nil {
+		if err := mgr.Add(r.Bundles); err != nil {
+			return fmt.Errorf("setting up the sync controller: %w", err)
+		}
 	}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("sync").
@@ -120,7 +129,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	var sync v1alpha1.Sync
 	if err := r.Client.Get(ctx, request.NamespacedName, &sync); err != nil {
 		if apierrors.IsNotFound(err) {
-			r.forgetKey(request.NamespacedName)
+			return ctrl.Result{}, r.forgetKey(ctx, request.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
@@ -136,7 +145,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err := r.approvals(ctx, &sync); err != nil {
 		return ctrl.Result{}, err
 	}
+	if err := r.holds(ctx, &sync); err != nil {
+		return ctrl.Result{}, err
+	}
 	done, err := r.bring(ctx, &sync)
+	if err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) {
+		if lost := r.standBy(ctx, &sync, &done); lost != nil {
+			ctrl.LoggerFrom(ctx).Error(lost, "What is applied could not be compared with Git meanwhile")
+		}
+	}
 	return r.report(ctx, &sync, done, err)
 }
 
@@ -164,6 +181,9 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 		return result{}, err
 	}
 	done := result{digest: sync.Status.AppliedDigest}
+	if err := r.converge(ctx, sync, repo); err != nil {
+		return done, err
+	}
 	if err := r.choose(ctx, sync, repo, &done); err != nil {
 		return done, err
 	}
@@ -176,11 +196,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if fresh && sync.Status.AppliedCommit == done.commit {
 		return r.rest(ctx, sync, repo, done)
 	}
-	tree, err := r.Source.Checkout(ctx, repo, done.commit)
-	if err != nil {
-		return done, fetchFailed(repo, err)
-	}
-	objects, err := renderBundle(tree, sync.Spec.Path)
+	objects, err := r.contents(ctx, sync, repo, done.commit)
 	if err != nil {
 		return done, err
 	}
@@ -192,8 +208,10 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	if err != nil {
 		return done, err
 	}
-	plan, err := r.examine(ctx, sync, cluster, observedBundle{commit: done.commit, digest: done.digest, objects: objects, policies: policies, repo: repo, seen: &done})
-	done.warnings = plan.Warnings
+	done.tried = true
+	bundle := observedBundle{commit: done.commit, digest: done.digest, objects: objects, policies: policies, repo: repo, seen: &done}
+	plan, err := r.examine(ctx, sync, cluster, bundle)
+	done.warnings, done.examined, done.observed = plan.Warnings, err == nil || plan.Refused != nil, plan.Observed
 	if err != nil {
 		return done, err
 	}
@@ -201,6 +219,9 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 		return done, err
 	}
 	if err := r.nameAuthors(ctx, sync, repo, done.commit, plan); err != nil {
+		return done, err
+	}
+	if err := r.shelve(ctx, sync, bundle, &done); err != nil {
 		return done, err
 	}
 	if err := r.settle(ctx, sync, &plan, &done); err != nil {
@@ -301,8 +322,13 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 	ctx = collecting(ctx, &told)
 	for _, item := range items {
 		item.Ignore = ignoreRules(sync)
+		corrects := sync.Spec.Drift.Mode == v1alpha1.DriftCorrect || sync.Spec.Drift.Mode == ""
+		item.Keep = bundle.digest == sync.Status.AppliedDigest && !corrects
 		if err := cluster.examine(ctx, item); err != nil {
 			return Plan{}, err
+		}
+		if by := left(sync, item); by != "" {
+			item.leave(by)
 		}
 		if item.Applied = bundle.digest == sync.Status.AppliedDigest; item.Unknown != "" {
 			told.add(fmt.Sprintf("PolicyUnknown: %s: %s", name(item.Entry), item.Unknown))
@@ -323,8 +349,11 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 	}
 	approve, denied := enforce(findings, items, &told)
 	plan := MakePlan(sync, bundle.commit, items)
+	if plan.Observed, err = observed(items); err != nil {
+		return Plan{}, err
+	}
 	if len(denied) > 0 && plan.Refused == nil {
-		plan = Plan{Refused: &failure{reason: ReasonDenied, stalled: true, message: "nothing was changed: " + strings.Join(denied, "; ")}}
+		plan = Plan{Observed: plan.Observed, Refused: &failure{reason: ReasonDenied, stalled: true, message: "nothing was changed: " + strings.Join(denied, "; ")}}
 	}
 	if plan.Refused == nil && plan.changes() {
 		plan.Described = describe(plan, bundle.commit, bundle.digest, len(items), approve)
@@ -407,6 +436,8 @@ func (r *Reconciler) writeInventory(ctx context.Context, sync *v1alpha1.Sync, in
 
 func (r *Reconciler) forget(uid types.UID) {
 	r.checked.Delete(uid)
+	r.stood.Delete(uid)
+	r.heads.Delete(uid)
 	r.forgetDrift(uid)
 }
 

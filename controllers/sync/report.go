@@ -93,6 +93,15 @@ type result struct {
 	signatures *signatures
 	// checked: the objects were compared with Git, so that this need not be done again before the interval is over.
 	checked bool
+	// tried: the bundle was read, and held against what is there.
+	tried bool
+	// examined: all objects were looked at, and observed are those that are left to others.
+	examined bool
+	observed *v1alpha1.SyncObserved
+	// stoodAt is the commit that drift was found against, where that is not the one that was tried.
+	stoodAt string
+	// kept is what came of keeping the bundle in the cluster; nil: it was not tried.
+	kept *metav1.Condition
 }
 
 func (r result) wrote() bool { return len(r.applied)+len(r.pruned) > 0 }
@@ -123,6 +132,9 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 	if err == nil {
 		next.AppliedCommit, next.AppliedDigest = done.commit, done.digest
 		why.message = "the cluster is as commit " + done.commit + " says"
+		if done.examined && done.observed != nil || !done.examined && sync.Status.Observed != nil {
+			why.message += ", but for what is left to others: see status.observed"
+		}
 	}
 	if done.plan != nil {
 		next.Plan = done.plan
@@ -141,6 +153,8 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 	r.setConditions(sync, next, why)
 	r.setHealth(sync, next, done.health)
 	r.reportSignatures(sync, next, done.signatures)
+	r.setKept(sync, next, done.kept)
+	r.setObserved(sync, next, done)
 	recorded(sync, next, done, why, now)
 	soaking(next, done.health, now)
 	r.reportDrift(sync, next, done, err)
@@ -265,6 +279,9 @@ func (r *Reconciler) next(sync *v1alpha1.Sync, done result, why failure) ctrl.Re
 		return ctrl.Result{RequeueAfter: r.awake(wait, done)}
 	}
 	r.checked.Delete(sync.UID)
+	if done.again > 0 {
+		interval = min(interval, done.again)
+	}
 	ready := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
 	return ctrl.Result{RequeueAfter: r.awake(repository.Retry(r.now().Sub(ready.LastTransitionTime.Time), min(interval, defaultInterval)), done)}
 }

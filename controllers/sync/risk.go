@@ -23,7 +23,9 @@ import (
 const (
 	actionCreate = "Create"
 	actionUpdate = "Update"
-	actionPrune  = "Prune"
+	// actionRecreate deletes an object and makes it again.
+	actionRecreate = "Recreate"
+	actionPrune    = "Prune"
 )
 
 const (
@@ -58,10 +60,14 @@ func describe(p Plan, commit, bundle string, total int, approve []string) *v1alp
 	for _, level := range p.Apply {
 		for _, item := range level {
 			action, a := actionUpdate, assessed{risk: v1alpha1.RiskLow}
-			if item.Live == nil {
+			switch {
+			case item.Live == nil:
 				action = actionCreate
 				out.Create++
-			} else {
+			case item.Recreate != "":
+				action = actionRecreate
+				out.Recreate++
+			default:
 				out.Update++
 			}
 			a.write(item)
@@ -119,6 +125,9 @@ func (a *assessed) prune(e v1alpha1.InventoryEntry) {
 // write judges a creation or an update.
 func (a *assessed) write(item *Item) {
 	kind := schema.GroupKind{Group: item.Entry.Group, Kind: item.Entry.Kind}
+	if item.Recreate != "" {
+		a.because(v1alpha1.RiskHigh, "%s cannot be changed in place: %s", item.Recreate, strings.Join(replacement(item), "; "))
+	}
 	if item.Unknown != "" {
 		a.because(v1alpha1.RiskMedium, "PolicyUnknown: the API server could not try it")
 	}

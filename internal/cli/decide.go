@@ -25,6 +25,7 @@ type decideOptions struct {
 	action   v1alpha1.DecisionAction
 	full     bool
 	revision string
+	to       string
 	reason   string
 	wait     bool
 	timeout  time.Duration

@@ -164,14 +164,20 @@ func renderSync(s *v1alpha1.Sync, style view.Style, now time.Time) string {
 		}
 	}
 	row("Applied", view.ShortCommit(s.Status.AppliedCommit), view.Strong)
+	if h := s.Status.Held; h != nil {
+		row("HELD", fmt.Sprintf("at %s for %s, %s by %s: %s", view.ShortCommit(h.Commit), view.Age(h.At, now), h.Action, h.Actor, h.Reason), view.Warn)
+	}
+	if c := v1alpha1.FindCondition(s.Status.Conditions, v1alpha1.ConditionBundleKept); c != nil && c.Status != metav1.ConditionTrue {
+		row("Bundle", c.Message, view.Warn)
+	}
 	row("BLOCKED BY", s.Status.BlockedBy, view.Warn)
 	if p := s.Status.Plan; p != nil {
 		state := "waits"
 		if p.AdmittedAt != nil {
 			state = "let through " + view.Age(*p.AdmittedAt, now) + " ago"
 		}
-		row("Plan", fmt.Sprintf("%s of commit %s, %s: risk %s, %d to create, %d to update, %d to prune, %d as they are", p.Digest[:min(8, len(p.Digest))],
-			view.ShortCommit(p.Commit), state, p.Risk, p.Create, p.Update, p.Prune, p.Skip), riskTone(p.Risk))
+		row("Plan", fmt.Sprintf("%s of commit %s, %s: risk %s, %d to create, %d to update, %d to make again, %d to prune, %d as they are", p.Digest[:min(8, len(p.Digest))],
+			view.ShortCommit(p.Commit), state, p.Risk, p.Create, p.Update, p.Recreate, p.Prune, p.Skip), riskTone(p.Risk))
 		for _, action := range p.Actions {
 			row("", fmt.Sprintf("%s %s (%s) %s", action.Action, action.Object, action.Risk, strings.Join(action.Reasons, "; ")), riskTone(action.Risk))
 		}
@@ -180,11 +186,27 @@ func renderSync(s *v1alpha1.Sync, style view.Style, now time.Time) string {
 		}
 		row("Approved", strings.Join(p.ApprovedBy, ", "), view.Good)
 	}
+	if o := s.Status.Observed; o != nil {
+		for _, object := range o.Objects {
+			row("Observed", fmt.Sprintf("%s is left to %s", object.Object, object.Keeper), view.Warn)
+			for _, f := range object.Fields {
+				row("", fmt.Sprintf("taking it over would change %s from %s to %s", f.Path, f.Live, f.Declared), view.Faint)
+			}
+			if object.MoreFields > 0 {
+				row("", fmt.Sprintf("and %d fields more", object.MoreFields), view.Faint)
+			}
+			row("", object.Refused, view.Bad)
+		}
+		if more := int(o.Count) - len(o.Objects); more > 0 {
+			row("Observed", fmt.Sprintf("and %d objects more", more), view.Warn)
+		}
+	}
 	for _, w := range s.Status.Warnings {
 		row("Warning", w, view.Warn)
 	}
 	for _, h := range s.Status.History {
-		row("History", fmt.Sprintf("%s ago: %s %s, %d×, for %s %s", view.Age(h.LastAt, now), h.Reason, view.ShortCommit(h.Commit), h.Count, h.Trigger, h.Message), view.Faint)
+		undone := map[bool]string{true: " (undone)"}[h.Undone]
+		row("History", fmt.Sprintf("%s ago: %s %s%s, %d×, for %s %s", view.Age(h.LastAt, now), h.Reason, view.ShortCommit(h.Commit), undone, h.Count, h.Trigger, h.Message), view.Faint)
 	}
 	return style.Table(rows)
 }
@@ -254,21 +276,55 @@ func syncRow(s *v1alpha1.Sync) []view.Cell {
 		state(v1alpha1.ConditionHealthy), {Text: cmp.Or(view.ShortCommit(s.Status.AppliedCommit), "-")}, {Text: risk}, {Text: cmp.Or(view.Clean(s.Status.BlockedBy), "-"), Tone: view.Warn}}
 }
 
-// composeForSync makes the Decision about the plan that waits.
+// composeForSync makes the Decision about the plan that waits, or about the bundle that is applied.
 func composeForSync(s *v1alpha1.Sync, o *decideOptions) (*v1alpha1.Decision, error) {
-	if o.action != v1alpha1.ActionApprove && o.action != v1alpha1.ActionReject {
-		return nil, fmt.Errorf("a plan of a Sync is approved or rejected: %s is for Rollouts", verb(o.action))
-	}
-	p := s.Status.Plan
-	if p == nil || p.AdmittedAt != nil {
-		return nil, fmt.Errorf("Sync %s/%s has no plan that waits: there is nothing to %s", s.Namespace, s.Name, verb(o.action))
+	var plan, bundle, to string
+	switch o.action {
+	case v1alpha1.ActionApprove, v1alpha1.ActionReject:
+		p := s.Status.Plan
+		if p == nil || p.AdmittedAt != nil {
+			return nil, fmt.Errorf("Sync %s/%s has no plan that waits: there is nothing to %s", s.Namespace, s.Name, verb(o.action))
+		}
+		plan = p.Digest
+	case v1alpha1.ActionPause, v1alpha1.ActionUndo:
+		if bundle = s.Status.AppliedDigest; bundle == "" {
+			return nil, fmt.Errorf("Sync %s/%s has applied nothing yet: there is nothing to %s", s.Namespace, s.Name, verb(o.action))
+		}
+		var err error
+		if to, err = appliedAs(s, o.to); err != nil {
+			return nil, err
+		}
+	case v1alpha1.ActionResume:
+		if s.Status.Held == nil {
+			return nil, fmt.Errorf("Sync %s/%s is not held: there is nothing to resume", s.Namespace, s.Name)
+		}
+	default:
+		return nil, fmt.Errorf("%s is for Rollouts: a Sync takes approve, reject, pause, resume and undo", verb(o.action))
 	}
 	prefix := s.Name + "-" + strings.ToLower(string(o.action))
 	return &v1alpha1.Decision{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: "Decision"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, GenerateName: strings.TrimRight(prefix[:min(len(prefix), maxGenerateName)], "-.") + "-"},
-		Spec:       v1alpha1.DecisionSpec{Subject: v1alpha1.DecisionSubject{Kind: "Sync", Name: s.Name}, Action: o.action, Plan: p.Digest, Reason: o.reason},
+		Spec:       v1alpha1.DecisionSpec{Subject: v1alpha1.DecisionSubject{Kind: "Sync", Name: s.Name}, Action: o.action, Plan: plan, Bundle: bundle, To: to, Reason: o.reason},
 	}, nil
+}
+
+// appliedAs is the bundle that a commit, or the beginning of one or of a digest, was applied as.
+func appliedAs(s *v1alpha1.Sync, asked string) (string, error) {
+	var known []string
+	for _, record := range s.Status.History {
+		if record.Reason != "Applied" || record.Digest == s.Status.AppliedDigest {
+			continue
+		}
+		if asked != "" && len(asked) >= 4 && (strings.HasPrefix(record.Commit, asked) || strings.HasPrefix(record.Digest, asked)) {
+			return record.Digest, nil
+		}
+		known = append(known, view.ShortCommit(record.Commit))
+	}
+	if asked == "" {
+		return "", nil
+	}
+	return "", fmt.Errorf("--to=%s: Sync %s/%s has applied no such commit or bundle before; known are: %s (4 characters at least)", asked, s.Namespace, s.Name, cmp.Or(strings.Join(known, ", "), "none"))
 }
 
 // decisionAbout makes the Decision about a Rollout, or about a Sync named as sync/NAME.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,13 +24,16 @@ func (a *app) undoCommand() *cobra.Command {
 		Use:   "undo NAME",
 		Short: "Go back from the stable revision to the one before it",
 		Long: "Go back from the stable revision to the one that was promoted before it.\n\nWhere Git owns the Rollout (onFailure.revert), a Decision has the revert committed there, and the cluster follows. Elsewhere\n" +
-			"the template of the earlier ReplicaSet is put back into the Rollout. Either way it goes through the steps of the strategy.",
-		Example:           "  kubectl belay undo checkout --reason \"customers complain\"",
+			"the template of the earlier ReplicaSet is put back into the Rollout. Either way it goes through the steps of the strategy.\n\n" +
+			"undo sync/NAME has a Sync go back to the bundle applied before, or to --to, from what is kept in the cluster: Git is not needed.\n" +
+			"It is held there until resume sync/NAME, or until Git says the same.",
+		Example:           "  kubectl belay undo checkout --reason \"customers complain\"\n  kubectl belay undo sync/shop-prod --to 3f1c9a2b",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeRollouts,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.undo(cmd.Context(), args[0], o) },
 	}
 	cmd.Flags().StringVar(&o.reason, "reason", "", "Why: kept in the Decision and in the commit")
+	cmd.Flags().StringVar(&o.to, "to", "", "Of a Sync: the commit, or the digest of the bundle, to go back to. Default: the last one applied before that was not undone")
 	cmd.Flags().BoolVar(&o.wait, "wait", true, "Wait until the Decision was applied or refused")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 30*time.Second, "How long to wait")
 	cmd.Flags().StringVar(&o.dryRun, "dry-run", "none", "none, client or server")
@@ -39,6 +43,12 @@ func (a *app) undoCommand() *cobra.Command {
 }
 
 func (a *app) undo(ctx context.Context, name string, o *decideOptions) error {
+	if strings.HasPrefix(name, syncPrefix) {
+		return a.decide(ctx, name, o)
+	}
+	if o.to != "" {
+		return errors.New("--to goes with sync/NAME: a Rollout goes back to the revision promoted before")
+	}
 	c, namespace, err := a.connect()
 	if err != nil {
 		return err

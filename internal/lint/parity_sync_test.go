@@ -15,8 +15,15 @@ func syncRows() []row {
 	const noKinds = "target Bundle is judged once for all objects: leave match.kinds out"
 	plan := strings.Repeat("0", 64)
 	return []row{
-		{kind: "Decision", name: "about a Sync without a plan", patch: `{spec: {subject: {kind: Sync}}}`, field: "spec", rule: "a Decision about a Sync has action Approve or Reject, and plan: the digest of status.plan"},
-		{kind: "Decision", name: "a Sync is not promoted", patch: `{spec: {subject: {kind: Sync}, plan: "` + plan + `"}}`, field: "spec", rule: "a Decision about a Sync has action Approve or Reject, and plan: the digest of status.plan"},
+		{kind: "Decision", name: "about a Sync without a plan", patch: `{spec: {subject: {kind: Sync}}}`, field: "spec", rule: "a Decision about a Sync has action Approve, Reject, Pause, Resume or Undo"},
+		{kind: "Decision", name: "a Sync is not promoted", patch: `{spec: {subject: {kind: Sync}, plan: "` + plan + `"}}`, field: "spec", rule: "a Decision about a Sync has action Approve, Reject, Pause, Resume or Undo"},
+		{kind: "Decision", name: "approval without a plan", patch: `{spec: {subject: {kind: Sync}, action: Approve}}`, field: "spec", rule: "actions Approve and Reject of a Sync need plan, the digest of status.plan; every other action has none"},
+		{kind: "Decision", name: "undo of a plan", patch: `{spec: {subject: {kind: Sync}, action: Undo, bundle: "` + plan + `", plan: "` + plan + `"}}`, field: "spec", rule: "actions Approve and Reject of a Sync need plan, the digest of status.plan; every other action has none"},
+		{kind: "Decision", name: "undo of nothing", patch: `{spec: {subject: {kind: Sync}, action: Undo}}`, field: "spec", rule: "actions Pause and Undo of a Sync need bundle, status.appliedDigest; every other action has none"},
+		{kind: "Decision", name: "resume of a bundle", patch: `{spec: {subject: {kind: Sync}, action: Resume, bundle: "` + plan + `"}}`, field: "spec", rule: "actions Pause and Undo of a Sync need bundle, status.appliedDigest; every other action has none"},
+		{kind: "Decision", name: "pause somewhere else", patch: `{spec: {subject: {kind: Sync}, action: Pause, bundle: "` + plan + `", to: "` + plan + `"}}`, field: "spec", rule: "to goes with action Undo of a Sync"},
+		{kind: "Decision", name: "bundle of a Rollout", patch: `{spec: {bundle: "` + plan + `"}}`, field: "spec", rule: "bundle goes with a subject of kind Sync"},
+		{kind: "Decision", name: "bundle", patch: `{spec: {bundle: x}}`, field: "spec.bundle"},
 		{kind: "Decision", name: "plan of a Rollout", patch: `{spec: {plan: "` + plan + `"}}`, field: "spec", rule: "plan goes with a subject of kind Sync"},
 		{kind: "Decision", name: "plan", patch: `{spec: {plan: x}}`, field: "spec.plan"},
 		{kind: "Sync", name: "window backwards", patch: `{spec: {gates: {windows: [{kind: Deny, firstDate: "2026-02-01", lastDate: "2026-01-01"}]}}}`, field: "spec.gates.windows[0]", rule: "firstDate must not be after lastDate"},
@@ -52,6 +59,7 @@ func syncRows() []row {
 		{kind: "Sync", name: "image with a digest", patch: `{spec: {images: {signatures: {rules: [{images: ["ghcr.io/a@sha256:1"], keys: {name: k}}]}}}}`, field: "spec.images.signatures.rules[0].images[0]"},
 		{kind: "Sync", name: "signedAs without registry", patch: `{spec: {images: {signatures: {rules: [{images: ["ghcr.io/a"], signedAs: [web], keys: {name: k}}]}}}}`, field: "spec.images.signatures.rules[0].signedAs[0]"},
 		{kind: "Sync", name: "pull secret twice", patch: `{spec: {images: {signatures: {pullSecrets: [{name: p}, {name: p}]}}}}`, field: "spec.images.signatures.pullSecrets[1]"},
+		{kind: "Sync", name: "adoption", patch: `{spec: {adoption: Steal}}`, field: "spec.adoption"},
 		{kind: "Sync", name: "digests", patch: `{spec: {images: {requireDigest: Always}}}`, field: "spec.images.requireDigest"},
 	}
 }
