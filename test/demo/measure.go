@@ -210,6 +210,7 @@ func (s *story) measureRevert(history stage.History) error {
 	}
 	r := &s.report.Revert
 	r.Commit, r.Author, r.Message, r.FilesChanged = commit.SHA, commit.Author, commit.Message, commit.Files
+	r.Restores = strings.Join(revert.ParseTrailers(commit.Message)[revert.TrailerRestores], " ")
 	r.Commits = len(history.Reverts())
 	r.UnrelatedCommitSurvived = strings.Contains(history.Files["apps/catalog/configmap.yaml"], "GBP")
 	for _, sha := range s.unrelated {

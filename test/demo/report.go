@@ -83,6 +83,7 @@ type Revert struct {
 	Commit                  string   `json:"commit"`
 	Author                  string   `json:"author"`
 	Message                 string   `json:"message"`
+	Restores                string   `json:"restores"` // the commit that it goes back to, as its trailer says
 	FilesChanged            []string `json:"filesChanged"`
 	Commits                 int      `json:"commits"` // reverts in the whole history
 	UnrelatedCommitSurvived bool     `json:"unrelatedCommitSurvived"`
@@ -132,7 +133,7 @@ func (r *Report) untold() string {
 	}
 	good, bad := r.Audit[1], r.Audit[2]
 	told := []string{good.Attempt, good.Commit, good.Outcome, bad.Attempt, bad.Commit, bad.Outcome, bad.Verdict, bad.Run, fmt.Sprint(bad.Halted), bad.Reverted, bad.Restored, bad.Revert}
-	seen := []string{"attempt 2", r.Good.Commit, r.Good.Outcome, "attempt 3", r.Bad.Commit, r.Bad.Outcome, r.Bad.Reason, name + "-3", "true", r.Bad.Commit, r.Good.Commit, r.Revert.Commit}
+	seen := []string{"attempt 2", r.Good.Commit, r.Good.Outcome, "attempt 3", r.Bad.Commit, r.Bad.Outcome, r.Bad.Reason, name + "-3", "true", r.Bad.Commit, r.Revert.Restores, r.Revert.Commit}
 	if slices.Equal(told, seen) {
 		return ""
 	}

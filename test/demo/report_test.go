@@ -12,7 +12,7 @@ func fine() Report {
 		Good: Good{Commit: "good", Outcome: "Promoted", Steps: []Step{{Name: "first", Evidence: []Evidence{{Metric: "errors", Verdict: "Pass", CanaryRequests: 2000}}}}},
 		Bad: Bad{Commit: "bad", Outcome: "RolledBack", Reason: "AnalysisFailed", Metric: "errors", Steps: []Step{{Name: "first"}}, ExposedRequests: 50, ExposedErrors: 3,
 			SecondsToZeroWeight: 2},
-		Revert: Revert{Commit: "abc", Commits: 1, FilesChanged: []string{"a"}, UnrelatedCommitSurvived: true, CommentsSurvived: true},
+		Revert: Revert{Commit: "abc", Restores: "good", Commits: 1, FilesChanged: []string{"a"}, UnrelatedCommitSurvived: true, CommentsSurvived: true},
 		Git:    Git{EqualsCluster: true, AnswersV2: true},
 		Audit: []stage.Retold{{}, {Attempt: "attempt 2", Commit: "good", Outcome: "Promoted"}, {Attempt: "attempt 3", Commit: "bad", Outcome: "RolledBack",
 			Verdict: "AnalysisFailed", Run: "checkout-3", Halted: true, Revert: "abc", Reverted: "bad", Restored: "good"}},
