@@ -110,6 +110,22 @@ func TestG28_ProtectedBranchIsRoutedToPeople(t *testing.T) {
 	})
 }
 
+// TestAPullRequestMergedByRebase: the revert's own commit is on the branch, and status says that its pull request was merged.
+func TestAPullRequestMergedByRebase(t *testing.T) {
+	w := newWorld(t)
+	w.fail()
+	f := w.forge("Gitea", v1alpha1.StrategyPullRequest)
+	r, _ := w.reconcile()
+	branch := "rollback/" + r.Status.Revert.ID
+	w.git.Git("fleet", "update-ref", "refs/heads/main", "refs/heads/"+branch)
+	f.Set(1, "merged", w.git.Head("fleet", branch))
+	r, _ = w.reconcile()
+	expect(t, r, v1alpha1.RevertPushed, metav1.ConditionTrue)
+	if due := r.Status.Revert; due.PullRequest.State != v1alpha1.PullRequestMerged || due.Commit != w.git.Head("fleet", "main") {
+		t.Errorf("status %+v, %+v", due, due.PullRequest)
+	}
+}
+
 // A human said no: that is respected, also when Belay comes back with no memory of it, and what Git says later counts.
 func TestClosedPullRequestIsRespected(t *testing.T) {
 	everyForge(t, func(t *testing.T, kind string) {

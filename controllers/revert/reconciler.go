@@ -158,14 +158,17 @@ func (r *Reconciler) watch(ctx context.Context, rollout *v1alpha1.Rollout) (ctrl
 // progress is what has become of a revert that waits for people; a state of "" means nothing yet.
 func (r *Reconciler) progress(ctx context.Context, way access, repo *v1alpha1.Repository, status *v1alpha1.RevertStatus, due request) (finding, error) {
 	found, err := way.watch(ctx, due)
-	if err != nil || found.state == v1alpha1.RevertPushed || status.PullRequest == nil {
+	if err != nil || status.PullRequest == nil {
 		return found, err
 	}
 	decided, err := r.decided(ctx, repo, status)
-	if err != nil && found.state != "" {
+	switch {
+	case found.state == v1alpha1.RevertPushed: // merged by a rebase, the commit itself is on the branch
+		found.pull = decided.pull
+		return found, nil
+	case err != nil && found.state != "":
 		return found, nil // the branch says it, whatever became of the pull request
-	}
-	if err != nil || decided.state == v1alpha1.RevertPushed || found.state == "" {
+	case err != nil || decided.state == v1alpha1.RevertPushed || found.state == "":
 		return decided, err
 	}
 	return found, nil

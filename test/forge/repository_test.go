@@ -129,7 +129,7 @@ func (h *hosted) onePull() pull {
 
 func (h *hosted) merge(how string) {
 	h.Helper()
-	h.call(h.T, owner, http.MethodPost, h.api(fmt.Sprintf("pulls/%d/merge", h.onePull().Number)), map[string]any{"Do": how}, nil)
+	h.call(h.T, owner, http.MethodPost, h.api(fmt.Sprintf("pulls/%d/merge", h.onePull().Number)), map[string]any{"do": how}, nil)
 }
 
 func (h *hosted) setPull(state string) {
