@@ -51,7 +51,7 @@ func newManager(cfg *rest.Config, o options) (ctrl.Manager, error) {
 		return nil, err
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: scheme, Cache: caches,
+		Scheme: scheme, Cache: caches, NewClient: newClient,
 		Client: client.Options{Cache: &client.CacheOptions{Unstructured: true, DisableFor: []client.Object{&corev1.Secret{}},
 			// A reconciliation sees what the one before it wrote. The client cannot do that for several namespaces.
 			EnableReadYourWritesConsistency: ptr.To(len(caches.DefaultNamespaces) < 2)}},
