@@ -48,7 +48,7 @@ type RevertValue struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^\.?([A-Za-z0-9_-]+|\["[^"\[\]]+"\])(\.[A-Za-z0-9_-]+|\[[0-9]{1,4}\]|\[[A-Za-z0-9_-]+="?[^"\[\]]+"?\]|\["[^"\[\]]+"\])*$`
 	Path string `json:"path"`
-	// container, or init container, whose image it is. Exactly one of container and field must be set.
+	// container whose image it is, or init container. Exactly one of container and field must be set.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63

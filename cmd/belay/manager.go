@@ -98,7 +98,7 @@ var ownNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 // bundleNamespace is where what Syncs have applied is kept; empty: nowhere.
 func bundleNamespace(o options) string {
-	own, _ := os.ReadFile(ownNamespace) //nolint:errcheck // outside a cluster there is none
+	own, _ := os.ReadFile(ownNamespace) // outside a cluster there is none
 	found := cmp.Or(o.bundleNamespace, o.leaderNamespace, strings.TrimSpace(string(own)))
 	if found == "none" {
 		return ""

@@ -139,17 +139,8 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 	if done.plan != nil {
 		next.Plan = done.plan
 	}
-	next.BlockedBy = cut(done.blockedBy, noteBytes)
-	if why.reason == ReasonWaiting {
-		next.BlockedBy = cut(why.message, noteBytes)
-	}
 	now := metav1.NewTime(r.now())
-	switch {
-	case next.BlockedBy == "":
-		next.BlockedSince = nil
-	case next.BlockedSince == nil || next.BlockedBy != sync.Status.BlockedBy:
-		next.BlockedSince = &now
-	}
+	setBlocked(next, done, why, now)
 	r.setConditions(sync, next, why)
 	r.setHealth(sync, next, done.health)
 	r.reportSignatures(sync, next, done.signatures)
@@ -166,6 +157,21 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 		return ctrl.Result{}, err
 	}
 	return r.next(sync, done, why), nil
+}
+
+// setBlocked says what is waited for, and since when for just that.
+func setBlocked(next *v1alpha1.SyncStatus, done result, why failure, now metav1.Time) {
+	before := next.BlockedBy
+	next.BlockedBy = cut(done.blockedBy, noteBytes)
+	if why.reason == ReasonWaiting {
+		next.BlockedBy = cut(why.message, noteBytes)
+	}
+	switch {
+	case next.BlockedBy == "":
+		next.BlockedSince = nil
+	case next.BlockedSince == nil || next.BlockedBy != before:
+		next.BlockedSince = &now
+	}
 }
 
 func reasonOf(err error) failure {

@@ -118,7 +118,7 @@ func (g *guarded) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if response.ContentLength > maxAnswer {
-		response.Body.Close()
+		_ = response.Body.Close()
 		return nil, errTooLarge
 	}
 	response.Body = &bounded{ReadCloser: response.Body, left: maxAnswer, all: &g.left}

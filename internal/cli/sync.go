@@ -186,21 +186,7 @@ func renderSync(s *v1alpha1.Sync, style view.Style, now time.Time) string {
 		}
 		row("Approved", strings.Join(p.ApprovedBy, ", "), view.Good)
 	}
-	if o := s.Status.Observed; o != nil {
-		for _, object := range o.Objects {
-			row("Observed", fmt.Sprintf("%s is left to %s", object.Object, object.Keeper), view.Warn)
-			for _, f := range object.Fields {
-				row("", fmt.Sprintf("taking it over would change %s from %s to %s", f.Path, f.Live, f.Declared), view.Faint)
-			}
-			if object.MoreFields > 0 {
-				row("", fmt.Sprintf("and %d fields more", object.MoreFields), view.Faint)
-			}
-			row("", object.Refused, view.Bad)
-		}
-		if more := int(o.Count) - len(o.Objects); more > 0 {
-			row("Observed", fmt.Sprintf("and %d objects more", more), view.Warn)
-		}
-	}
+	observedRows(s.Status.Observed, row)
 	for _, w := range s.Status.Warnings {
 		row("Warning", w, view.Warn)
 	}
@@ -209,6 +195,26 @@ func renderSync(s *v1alpha1.Sync, style view.Style, now time.Time) string {
 		row("History", fmt.Sprintf("%s ago: %s %s%s, %d×, for %s %s", view.Age(h.LastAt, now), h.Reason, view.ShortCommit(h.Commit), undone, h.Count, h.Trigger, h.Message), view.Faint)
 	}
 	return style.Table(rows)
+}
+
+// observedRows tell of objects that are left to others.
+func observedRows(o *v1alpha1.SyncObserved, row func(label, text string, tone view.Tone)) {
+	if o == nil {
+		return
+	}
+	for _, object := range o.Objects {
+		row("Observed", fmt.Sprintf("%s is left to %s", object.Object, object.Keeper), view.Warn)
+		for _, f := range object.Fields {
+			row("", fmt.Sprintf("taking it over would change %s from %s to %s", f.Path, f.Live, f.Declared), view.Faint)
+		}
+		if object.MoreFields > 0 {
+			row("", fmt.Sprintf("and %d fields more", object.MoreFields), view.Faint)
+		}
+		row("", object.Refused, view.Bad)
+	}
+	if more := int(o.Count) - len(o.Objects); more > 0 {
+		row("Observed", fmt.Sprintf("and %d objects more", more), view.Warn)
+	}
 }
 
 func riskTone(r v1alpha1.Risk) view.Tone {
