@@ -2,9 +2,7 @@ package integration
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,9 +45,6 @@ func (w *world) check(effect string) {
 		if why := look(ro, s); why != "" {
 			w.t.Errorf("after %q: %s", effect, why)
 		}
-	}
-	if why := w.confirmedCarried(ro, s); why != "" && strings.Contains(effect, "status") && strings.Contains(strings.ToLower(effect), "rollout") {
-		w.t.Errorf("after %q: %s", effect, why)
 	}
 	w.noteIntent(ro)
 }
@@ -169,18 +164,6 @@ func (w *world) weightedServed(ro *v1alpha1.Rollout, s *scene) string {
 		if weight[svc.Name] > 0 && len(selected(svc, s.pods.Items)) == 0 {
 			return "T6: Service " + svc.Name + " is weighted and selects no ready pod"
 		}
-	}
-	return ""
-}
-
-// confirmedCarried: T10 and T11: what is reported as confirmed is what the route says.
-func (w *world) confirmedCarried(ro *v1alpha1.Rollout, s *scene) string {
-	a := ro.Status.Attempt
-	if a == nil || a.Stage != v1alpha1.StageStepping || a.Verdict != nil || a.ConfirmedAt == nil || a.Match != nil || a.Mirror != nil || w.watch.lenient {
-		return ""
-	}
-	if canary, total, _ := w.managed(s); total > 0 && 100*canary != total*int64(a.Weight) {
-		return fmt.Sprintf("T11: %d is confirmed while the route has %d of %d", a.Weight, canary, total)
 	}
 	return ""
 }
