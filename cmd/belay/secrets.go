@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
@@ -24,42 +25,35 @@ func isSecret(o client.Object) bool {
 	return o.GetObjectKind().GroupVersionKind().GroupKind() == corev1.SchemeGroupVersion.WithKind("Secret").GroupKind()
 }
 
+// past adds to options of a request what has it go past caches, where it is for a Secret.
+func past[O any](o client.Object, options []O, option O) []O {
+	if !isSecret(o) {
+		return options
+	}
+	return append(slices.Clip(options), option)
+}
+
 // Get implements client.Client.
 func (c pastCaches) Get(ctx context.Context, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
-	if isSecret(o) {
-		options = append(options, client.DisableReadYourWritesConsistency)
-	}
-	return c.Client.Get(ctx, key, o, options...)
+	return c.Client.Get(ctx, key, o, past[client.GetOption](o, options, client.DisableReadYourWritesConsistency)...)
 }
 
 // Create implements client.Client.
 func (c pastCaches) Create(ctx context.Context, o client.Object, options ...client.CreateOption) error {
-	if isSecret(o) {
-		options = append(options, client.DisableReadYourWritesConsistency)
-	}
-	return c.Client.Create(ctx, o, options...)
+	return c.Client.Create(ctx, o, past[client.CreateOption](o, options, client.DisableReadYourWritesConsistency)...)
 }
 
 // Update implements client.Client.
 func (c pastCaches) Update(ctx context.Context, o client.Object, options ...client.UpdateOption) error {
-	if isSecret(o) {
-		options = append(options, client.DisableReadYourWritesConsistency)
-	}
-	return c.Client.Update(ctx, o, options...)
+	return c.Client.Update(ctx, o, past[client.UpdateOption](o, options, client.DisableReadYourWritesConsistency)...)
 }
 
 // Patch implements client.Client.
 func (c pastCaches) Patch(ctx context.Context, o client.Object, patch client.Patch, options ...client.PatchOption) error {
-	if isSecret(o) {
-		options = append(options, client.DisableReadYourWritesConsistency)
-	}
-	return c.Client.Patch(ctx, o, patch, options...)
+	return c.Client.Patch(ctx, o, patch, past[client.PatchOption](o, options, client.DisableReadYourWritesConsistency)...)
 }
 
 // Delete implements client.Client.
 func (c pastCaches) Delete(ctx context.Context, o client.Object, options ...client.DeleteOption) error {
-	if isSecret(o) {
-		options = append(options, client.DisableReadYourWritesConsistency)
-	}
-	return c.Client.Delete(ctx, o, options...)
+	return c.Client.Delete(ctx, o, past[client.DeleteOption](o, options, client.DisableReadYourWritesConsistency)...)
 }
