@@ -84,7 +84,7 @@ func (a access) propose(ctx context.Context, b branch, r request, f finding, p p
 		return f, nil
 	}
 	name := branchPrefix + r.id
-	found, err := a.forge.Find(ctx, name, a.write.Branch)
+	found, err := forge.Only(ctx, a.forge, name, a.write.Branch)
 	if err != nil {
 		return f, fmt.Errorf("%s; %w", p.why, err)
 	}
@@ -166,7 +166,7 @@ func (r *Reconciler) decided(ctx context.Context, repo *v1alpha1.Repository, due
 	}
 	found, err := f.Get(ctx, due.PullRequest.Number)
 	if err == nil && found.State == forge.Closed {
-		found, err = f.Find(ctx, due.PullRequest.Branch, repo.Spec.Ref.Branch) // a person may have opened another one
+		found, err = forge.Find(ctx, f, due.PullRequest.Branch, repo.Spec.Ref.Branch) // a person may have opened another one
 	}
 	if err != nil || found == nil {
 		return finding{}, err

@@ -56,13 +56,14 @@ type Proposal struct {
 
 // Forge is one repository on a forge.
 type Forge interface {
-	// Find returns the pull request from branch into base, nil when there has never been one: an open one first, then a
-	// merged one, then the newest.
-	Find(ctx context.Context, branch, base string) (*PullRequest, error)
 	// Get reads one pull request.
 	Get(ctx context.Context, number int64) (*PullRequest, error)
+	// list returns the pull requests from branch into base, of any state.
+	list(ctx context.Context, branch, base string) ([]PullRequest, error)
 	// create opens one; errExists says that there is one.
 	create(ctx context.Context, p Proposal) (*PullRequest, error)
+	// shut closes one without a merge.
+	shut(ctx context.Context, number int64) error
 }
 
 // Options say which repository on which forge.
@@ -163,30 +164,68 @@ func defaultAPI(kind Type, repository *url.URL) string {
 // lastTwo is owner/name, whatever folder the forge is served from.
 func lastTwo(name string) string { return path.Join(path.Base(path.Dir(name)), path.Base(name)) }
 
-// Propose returns the pull request of a branch, and opens it when there has never been one.
-func Propose(ctx context.Context, f Forge, p Proposal) (*PullRequest, error) {
-	found, err := f.Find(ctx, p.Branch, p.Base)
-	if err != nil || found != nil {
-		return found, err
-	}
-	made, err := f.create(ctx, p)
-	if !errors.Is(err, errExists) {
-		return made, err
-	}
-	// Somebody was quicker, or our own earlier request got through and its answer was lost.
-	if found, err = f.Find(ctx, p.Branch, p.Base); err == nil && found == nil {
-		err = fmt.Errorf("opening a pull request of %s: %w, but it is not listed", p.Branch, errExists)
+// Find returns the pull request from branch into base, nil when there has never been one: an open one first, the oldest of
+// several, then a merged one, then the newest.
+func Find(ctx context.Context, f Forge, branch, base string) (*PullRequest, error) {
+	all, err := f.list(ctx, branch, base)
+	return choose(all), err
+}
+
+// Only is Find, and closes the other open ones: a forge that looks for duplicates before it takes a lock (Gitea) opens one for
+// each that asks at once.
+func Only(ctx context.Context, f Forge, branch, base string) (*PullRequest, error) {
+	all, err := f.list(ctx, branch, base)
+	found := choose(all)
+	for _, other := range all {
+		if err == nil && other.State == Open && other.Number != found.Number {
+			err = shut(ctx, f, other.Number)
+		}
 	}
 	return found, err
 }
 
-// choose prefers an open pull request, then a merged one, then the newest.
+// shut closes a pull request that is open; that somebody else has closed it meanwhile is as good.
+func shut(ctx context.Context, f Forge, number int64) error {
+	err := f.shut(ctx, number)
+	if err == nil {
+		return nil
+	}
+	if now, again := f.Get(ctx, number); again == nil && now.State != Open {
+		return nil
+	}
+	return fmt.Errorf("closing pull request %d, a duplicate: %w", number, err)
+}
+
+// Propose returns the pull request of a branch, and opens it when there has never been one. Asked by several at once it leaves
+// one. What an error leaves is taken up when it is called again.
+func Propose(ctx context.Context, f Forge, p Proposal) (*PullRequest, error) {
+	found, err := Only(ctx, f, p.Branch, p.Base)
+	if err != nil || found != nil {
+		return found, err
+	}
+	made, err := f.create(ctx, p)
+	// That it exists means that somebody was quicker, or that our own earlier request got through and its answer was lost.
+	if err != nil && !errors.Is(err, errExists) {
+		return nil, err
+	}
+	if found, err = Only(ctx, f, p.Branch, p.Base); err == nil && found == nil {
+		if found = made; made == nil {
+			err = fmt.Errorf("opening a pull request of %s: %w, but it is not listed", p.Branch, errExists)
+		}
+	}
+	return found, err
+}
+
+// choose prefers an open pull request, the oldest of several; then a merged one, then the newest.
 func choose(all []PullRequest) *PullRequest {
 	rank := map[State]int{Open: 2, Merged: 1}
 	var best *PullRequest
 	for i := range all {
 		p := &all[i]
-		if best == nil || rank[p.State] > rank[best.State] || rank[p.State] == rank[best.State] && p.Number > best.Number {
+		switch {
+		case best == nil || rank[p.State] > rank[best.State]:
+			best = p
+		case rank[p.State] == rank[best.State] && (p.Number > best.Number) == (p.State != Open):
 			best = p
 		}
 	}

@@ -72,28 +72,48 @@ func TestLostAnswerOfACreation(t *testing.T) {
 	})
 }
 
-// Between our look and our creation somebody else opens the same: the refusal is recognised and theirs is used.
+// raced opens a forge where somebody else opens the same between our look and our creation.
+func raced(t *testing.T, s *forgetest.Server) forge.Forge {
+	t.Helper()
+	kind := forge.Type(strings.Split(t.Name(), "/")[1])
+	var once atomic.Bool
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost && once.CompareAndSwap(false, true) {
+			s.Add(forgetest.Pull{Branch: proposal.Branch, Base: "main", State: "open"})
+		}
+		s.Handler().ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	f, err := forge.New(forge.Options{Type: kind, APIURL: front.URL + s.Prefix(), RepositoryURL: "https://x/shop/fleet", Token: forgetest.Token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// The refusal is recognised, and the other's is used.
 func TestExistsIsNotAnError(t *testing.T) {
 	each(t, func(t *testing.T, s *forgetest.Server, _ forge.Forge) {
-		kind := forge.Type(strings.Split(t.Name(), "/")[1])
-		var raced atomic.Bool
-		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Method == http.MethodPost && raced.CompareAndSwap(false, true) {
-				s.Add(forgetest.Pull{Branch: proposal.Branch, Base: "main", State: "open"})
-			}
-			s.Handler().ServeHTTP(w, r)
-		}))
-		defer front.Close()
-		f, err := forge.New(forge.Options{Type: kind, APIURL: front.URL + s.Prefix(), RepositoryURL: "https://x/shop/fleet", Token: forgetest.Token})
-		if err != nil {
-			t.Fatal(err)
-		}
-		found, err := forge.Propose(t.Context(), f, proposal)
+		found, err := forge.Propose(t.Context(), raced(t, s), proposal)
 		if err != nil || found.Number != 1 {
 			t.Errorf("%+v, %v", found, err)
 		}
 		if created, refused := s.Counts(); created != 0 || refused != 1 {
 			t.Errorf("%d created, %d refused", created, refused)
+		}
+	})
+}
+
+// A forge that lets two through keeps the older one.
+func TestOneOfSeveralIsKept(t *testing.T) {
+	each(t, func(t *testing.T, s *forgetest.Server, _ forge.Forge) {
+		s.Unlock(1)
+		found, err := forge.Propose(t.Context(), raced(t, s), proposal)
+		if err != nil || found.Number != 1 || found.State != forge.Open {
+			t.Errorf("%+v, %v", found, err)
+		}
+		if pulls := s.Pulls(); len(pulls) != 2 || pulls[0].State != "open" || pulls[1].State != "closed" {
+			t.Errorf("%+v", pulls)
 		}
 	})
 }
@@ -128,7 +148,7 @@ func TestGiteaIsReadPageByPage(t *testing.T) {
 	for i := range 120 {
 		s.Add(forgetest.Pull{Branch: fmt.Sprint("other-", i), Base: "main", State: "open"})
 	}
-	if found, err := open(t, forge.Gitea, s).Find(t.Context(), proposal.Branch, "main"); err != nil || found == nil || found.Number != 1 {
+	if found, err := forge.Find(t.Context(), open(t, forge.Gitea, s), proposal.Branch, "main"); err != nil || found == nil || found.Number != 1 {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
@@ -137,7 +157,7 @@ func TestTokenIsNeverShown(t *testing.T) {
 	each(t, func(t *testing.T, s *forgetest.Server, f forge.Forge) {
 		kind := forge.Type(strings.Split(t.Name(), "/")[1])
 		s.Break(1) // answers with what it was sent
-		_, err := f.Find(t.Context(), "x", "main")
+		_, err := forge.Find(t.Context(), f, "x", "main")
 		check := func(err error) {
 			t.Helper()
 			if err == nil || strings.Contains(err.Error(), forgetest.Token) || strings.Contains(err.Error(), "other-secret") {
@@ -149,7 +169,7 @@ func TestTokenIsNeverShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = wrong.Find(t.Context(), "x", "main")
+		_, err = forge.Find(t.Context(), wrong, "x", "main")
 		check(err)
 		var refused *forge.Error
 		if !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized || !strings.Contains(err.Error(), "right to open pull requests") {
@@ -190,7 +210,7 @@ func TestAnswersAreBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = f.Find(t.Context(), "b", "main")
+			_, err = forge.Find(t.Context(), f, "b", "main")
 			if err == nil || !strings.Contains(err.Error(), test.says) || len(err.Error()) > 1000 {
 				t.Errorf("%d bytes: %v", len(fmt.Sprint(err)), err)
 			}

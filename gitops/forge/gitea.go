@@ -20,22 +20,20 @@ const (
 	giteaPages = 20
 )
 
-// Find reads page by page: the API does not filter by head.
-func (g gitea) Find(ctx context.Context, branch, base string) (*PullRequest, error) {
+// list reads page by page, as the API does not filter by head, until a page adds nothing to what was found.
+func (g gitea) list(ctx context.Context, branch, base string) (out []PullRequest, err error) {
 	for page := 1; page <= giteaPages; page++ {
 		var pulls []githubPull
 		query := url.Values{"state": {"all"}, "base_branch": {base}, "sort": {"recentupdate"}, "limit": {strconv.Itoa(giteaPage)}, "page": {strconv.Itoa(page)}}
 		if err := g.call(ctx, http.MethodGet, g.pulls(), query, nil, &pulls); err != nil {
 			return nil, err
 		}
-		if found := matching(pulls, branch, base); found != nil {
-			return found, nil
-		}
-		if len(pulls) == 0 {
+		found := matching(pulls, branch, base)
+		if out = append(out, found...); len(found) == 0 && len(out) > 0 || len(pulls) == 0 {
 			break
 		}
 	}
-	return nil, nil
+	return out, nil
 }
 
 func (g gitea) Get(ctx context.Context, number int64) (*PullRequest, error) {
@@ -48,6 +46,10 @@ func (g gitea) Get(ctx context.Context, number int64) (*PullRequest, error) {
 
 func (g gitea) create(ctx context.Context, p Proposal) (*PullRequest, error) {
 	return createPull(ctx, g.client, g.pulls(), p)
+}
+
+func (g gitea) shut(ctx context.Context, number int64) error {
+	return closePull(ctx, g.client, g.pulls(), number)
 }
 
 func (g gitea) pulls() string { return "repos/" + escape(g.repo) + "/pulls" }

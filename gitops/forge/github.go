@@ -55,7 +55,7 @@ func (p githubPull) common() PullRequest {
 	return out
 }
 
-func (g github) Find(ctx context.Context, branch, base string) (*PullRequest, error) {
+func (g github) list(ctx context.Context, branch, base string) ([]PullRequest, error) {
 	owner, _, _ := strings.Cut(g.repo, "/")
 	var pulls []githubPull
 	query := url.Values{"state": {"all"}, "head": {owner + ":" + branch}, "base": {base}, "per_page": {"30"}}
@@ -67,14 +67,13 @@ func (g github) Find(ctx context.Context, branch, base string) (*PullRequest, er
 
 // matching does not rely on the server's filter: one that ignores it, or a fork that names its branch like ours, would
 // have us take a stranger's for ours.
-func matching(pulls []githubPull, branch, base string) *PullRequest {
-	var ours []PullRequest
+func matching(pulls []githubPull, branch, base string) (ours []PullRequest) {
 	for _, p := range pulls {
 		if (p.Head.Ref == branch || p.Head.Label == branch) && p.Base.Ref == base && p.Head.repository() == p.Base.repository() {
 			ours = append(ours, p.common())
 		}
 	}
-	return choose(ours)
+	return ours
 }
 
 func (g github) Get(ctx context.Context, number int64) (*PullRequest, error) {
@@ -87,6 +86,14 @@ func (g github) Get(ctx context.Context, number int64) (*PullRequest, error) {
 
 func (g github) create(ctx context.Context, p Proposal) (*PullRequest, error) {
 	return createPull(ctx, g.client, g.pulls(), p)
+}
+
+func (g github) shut(ctx context.Context, number int64) error {
+	return closePull(ctx, g.client, g.pulls(), number)
+}
+
+func closePull(ctx context.Context, c client, path string, number int64) error {
+	return c.call(ctx, http.MethodPatch, fmt.Sprintf("%s/%d", path, number), nil, map[string]string{"state": "closed"}, nil)
 }
 
 func createPull(ctx context.Context, c client, path string, p Proposal) (*PullRequest, error) {

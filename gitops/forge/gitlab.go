@@ -39,7 +39,7 @@ func (r gitlabRequest) common() PullRequest {
 	return out
 }
 
-func (g gitlab) Find(ctx context.Context, branch, base string) (*PullRequest, error) {
+func (g gitlab) list(ctx context.Context, branch, base string) ([]PullRequest, error) {
 	var found []gitlabRequest
 	query := url.Values{"state": {"all"}, "source_branch": {branch}, "target_branch": {base}, "per_page": {"30"}}
 	if err := g.call(ctx, http.MethodGet, g.path(), query, nil, &found); err != nil {
@@ -51,7 +51,7 @@ func (g gitlab) Find(ctx context.Context, branch, base string) (*PullRequest, er
 			ours = append(ours, r.common())
 		}
 	}
-	return choose(ours), nil
+	return ours, nil
 }
 
 func (g gitlab) Get(ctx context.Context, number int64) (*PullRequest, error) {
@@ -74,6 +74,10 @@ func (g gitlab) create(ctx context.Context, p Proposal) (*PullRequest, error) {
 		return nil, err
 	}
 	return new(made.common()), nil
+}
+
+func (g gitlab) shut(ctx context.Context, number int64) error {
+	return g.call(ctx, http.MethodPut, fmt.Sprintf("%s/%d", g.path(), number), nil, map[string]string{"state_event": "close"}, nil)
 }
 
 func (g gitlab) path() string { return "projects/" + g.project + "/merge_requests" }

@@ -233,7 +233,7 @@ func TestG28_AClosedPullRequestOfARealForgeIsRespected(t *testing.T) {
 	w.reconcile(v1alpha1.RevertNotNeeded, revisionOf(t, "3"))
 }
 
-// TestG30_ARealForgeGetsNoDuplicates: asked at once by many, it has one pull request, and all are told of it.
+// TestG30_ARealForgeGetsNoDuplicates: asked at once by many, one pull request stays open, although Gitea lets several through.
 func TestG30_ARealForgeGetsNoDuplicates(t *testing.T) {
 	w := failed(t)
 	f, err := forge.New(forge.Options{Type: forge.Gitea, RepositoryURL: w.gitURL(), Token: w.tokens[bot]})
@@ -247,15 +247,29 @@ func TestG30_ARealForgeGetsNoDuplicates(t *testing.T) {
 	var errs [8]error
 	for i := range found {
 		all.Go(func() {
-			found[i], errs[i] = forge.Propose(context.WithoutCancel(t.Context()), f, forge.Proposal{Branch: "rollback/x", Base: "main", Title: "x", Body: "y"})
+			for range 5 { // Gitea's SQLite answers 500 when it is written to by many: that is tried again
+				found[i], errs[i] = forge.Propose(context.WithoutCancel(t.Context()), f, forge.Proposal{Branch: "rollback/x", Base: "main", Title: "x", Body: "y"})
+				if errs[i] == nil {
+					return
+				}
+			}
 		})
 	}
 	all.Wait()
-	only := w.onePull()
 	for i := range found {
-		if errs[i] != nil || found[i].Number != int64(only.Number) || found[i].State != forge.Open {
-			t.Errorf("%+v, %v, want pull request %d", found[i], errs[i], only.Number)
+		if errs[i] != nil || found[i].State != forge.Open {
+			t.Errorf("%+v, %v", found[i], errs[i])
 		}
+	}
+	var left []int
+	for _, p := range w.pulls() {
+		if p.State == "open" {
+			left = append(left, int(p.Number))
+		}
+	}
+	now, err := forge.Find(t.Context(), f, "rollback/x", "main")
+	if err != nil || len(left) != 1 || now.Number != int64(left[0]) {
+		t.Errorf("open are %v, found is %+v, %v", left, now, err)
 	}
 }
 
@@ -301,8 +315,7 @@ func TestG06_AWebhookOfARealForge(t *testing.T) {
 	}
 	wrong := hook("fedcba9876543210-of-another")
 	refused := requests(t, "refused")
-	w.commit("a push", map[string]string{"README.md": "1\n"})
-	eventually(t, "the wrong secret is refused", func() bool { return requests(t, "refused") == refused+1 })
+	w.pushUntil("the wrong secret is refused", func() bool { return requests(t, "refused") > refused })
 	asked := func() (value string) {
 		w.change(key, func(r *v1alpha1.Repository) { value = r.Annotations[v1alpha1.AnnotationReconcile] })
 		return value
@@ -312,8 +325,7 @@ func TestG06_AWebhookOfARealForge(t *testing.T) {
 	}
 	w.call(t, owner, http.MethodDelete, w.hosted.api(fmt.Sprintf("hooks/%d", wrong)), nil, nil)
 	hook(secret)
-	w.commit("another push", map[string]string{"README.md": "2\n"})
-	eventually(t, "the Repository is asked for a look", func() bool { return asked() != "" })
+	w.pushUntil("the Repository is asked for a look", func() bool { return asked() != "" })
 }
 
 func (w *world) change(key client.ObjectKey, change func(*v1alpha1.Repository)) {
@@ -352,16 +364,18 @@ func requests(t *testing.T, result string) (n float64) {
 	return n
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(time.Minute)
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("not within a minute: %s", what)
+// pushUntil pushes until it is so. Gitea on SQLite forgets to tell of a push when its database is busy at that moment
+// ("database is locked" in its answer to its own hook): a push that nobody is told of is what spec.interval is for.
+func (w *world) pushUntil(what string, is func() bool) {
+	w.Helper()
+	const pushes, patience = 10, 6 * time.Second
+	for i := range pushes {
+		w.commit("a push", map[string]string{"README.md": fmt.Sprintf("%s: %d\n", what, i)})
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if is() {
+				return
+			}
 		}
 	}
+	w.Fatalf("not after %d pushes: %s", pushes, what)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // hosted is a repository on the forge, with a clone that people work in.
@@ -129,7 +130,17 @@ func (h *hosted) onePull() pull {
 
 func (h *hosted) merge(how string) {
 	h.Helper()
-	h.call(h.T, owner, http.MethodPost, h.api(fmt.Sprintf("pulls/%d/merge", h.onePull().Number)), map[string]any{"do": how}, nil)
+	path := h.api(fmt.Sprintf("pulls/%d/merge", h.onePull().Number))
+	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		status, err := h.try(owner, http.MethodPost, path, map[string]any{"do": how}, nil)
+		if err == nil {
+			return
+		}
+		// Gitea says so until it has found out whether there is a conflict.
+		if status != http.StatusMethodNotAllowed || !strings.Contains(err.Error(), "try again later") || time.Now().After(end) {
+			h.Fatalf("merging: %d: %v", status, err)
+		}
+	}
 }
 
 func (h *hosted) setPull(state string) {

@@ -5,6 +5,7 @@ package forgetest
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -38,7 +39,9 @@ type Server struct {
 	mu     sync.Mutex
 	pulls  []Pull
 	losing int
-	broken int
+	// unlocked: how many creations are let through before one is looked at for duplicates.
+	unlocked int
+	broken   int
 	// created counts how often creating succeeded, refused how often it was refused as a duplicate.
 	created, refused int
 }
@@ -71,6 +74,9 @@ func (s *Server) LoseAnswers(n int) { s.with(func() { s.losing = n }) }
 
 // Break answers the next n requests with status 500.
 func (s *Server) Break(n int) { s.with(func() { s.broken = n }) }
+
+// Unlock lets the next n creations through although there is a pull request of the branch, as Gitea does when they come at once.
+func (s *Server) Unlock(n int) { s.with(func() { s.unlocked = n }) }
 
 // Pulls are the pull requests as they are.
 func (s *Server) Pulls() (out []Pull) {
@@ -130,14 +136,31 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.create(w, r)
 	default:
 		number, _ := strconv.ParseInt(strings.TrimPrefix(rest, "/"), 10, 64)
-		for _, p := range s.pulls {
-			if p.Number == number && r.Method == http.MethodGet {
-				answer(w, http.StatusOK, s.shape(p))
+		for i := range s.pulls {
+			if s.pulls[i].Number == number && s.edit(&s.pulls[i], r) {
+				answer(w, http.StatusOK, s.shape(s.pulls[i]))
 				return
 			}
 		}
 		answer(w, http.StatusNotFound, map[string]any{"message": "Not Found"})
 	}
+}
+
+// edit carries out a request for one pull request: a look, or that it be closed, as each forge wants it said.
+func (s *Server) edit(p *Pull, r *http.Request) bool {
+	if r.Method == http.MethodGet {
+		return true
+	}
+	method, want := http.MethodPatch, map[string]string{"state": "closed"}
+	if s.kind == "GitLab" {
+		method, want = http.MethodPut, map[string]string{"state_event": "close"}
+	}
+	var in map[string]string
+	if r.Method != method || json.NewDecoder(r.Body).Decode(&in) != nil || !maps.Equal(in, want) || p.State != "open" {
+		return false
+	}
+	p.State = "closed"
+	return true
 }
 
 func (s *Server) list(w http.ResponseWriter, r *http.Request) {
@@ -175,8 +198,10 @@ func (s *Server) create(w http.ResponseWriter, r *http.Request) {
 	if s.kind == "GitLab" {
 		p.Branch, p.Base, p.Body = field("source_branch"), field("target_branch"), field("description")
 	}
+	unlocked := s.unlocked > 0
+	s.unlocked = max(0, s.unlocked-1)
 	for _, other := range s.pulls {
-		if other.State == "open" && other.Branch == p.Branch && other.Base == p.Base {
+		if !unlocked && other.State == "open" && other.Branch == p.Branch && other.Base == p.Base {
 			s.refused++
 			s.duplicate(w, other)
 			return
