@@ -127,13 +127,13 @@ func (w *World) write(r *route, o *unstructured.Unstructured) {
 	o.SetResourceVersion(strconv.Itoa(r.version))
 	o.SetGeneration(r.object.GetGeneration() + 1)
 	r.object = o
-	least, most := weights(o)
+	least, most := w.weights(o)
 	r.plane = append(slices.Clone(r.plane), written{min: least, max: reach(most, matched(o) || mirrored(o))})
 }
 
 // weights are the canary's least and greatest share over the rules of a route.
-func weights(o *unstructured.Unstructured) (least, most int32) {
-	v := gatewayapi.Inspect(o, gatewayapi.Split{Namespace: "n", StableService: stableService, CanaryService: canaryService, Total: 100, Owner: "n/shop"})
+func (w *World) weights(o *unstructured.Unstructured) (least, most int32) {
+	v := w.seen.inspect(o, gatewayapi.Split{Namespace: "n", StableService: stableService, CanaryService: canaryService, Total: 100, Owner: "n/shop"})
 	return v.MinCanary, v.MaxCanary
 }
 
@@ -163,7 +163,7 @@ func (w *World) plane() (least, most int32) {
 func (w *World) live() int32 {
 	var most int32
 	for _, r := range w.routes {
-		_, m := weights(r.object)
+		_, m := w.weights(r.object)
 		most = max(most, reach(m, matched(r.object) || mirrored(r.object)))
 	}
 	return most

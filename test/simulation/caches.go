@@ -131,7 +131,7 @@ func (w *World) observe(l lags) planner.Observed {
 	services := c.at(kindServices, l[kindServices]).([2]planner.Service)
 	ends := c.at(kindEndpoints, l[kindEndpoints]).(endpoints)
 	services[0].Endpoints, services[1].Endpoints = ends[0], ends[1]
-	o := planner.Observed{Now: w.now, Rollout: w.rollout.DeepCopy(), Revision: w.template,
+	o := planner.Observed{Inspect: w.seen.inspect, Now: w.now, Rollout: w.rollout.DeepCopy(), Revision: w.template,
 		ReplicaSets: c.at(kindSets, l[kindSets]).([]planner.ReplicaSet), Pods: c.at(kindPods, l[kindPods]).([]planner.Pod),
 		Stable: services[0], Canary: services[1],
 		Runs:      c.at(kindRuns, l[kindRuns]).(map[string]*v1alpha1.AnalysisRun),

@@ -97,8 +97,8 @@ func (x *executor) checkEmpty(a planner.Action, before marked) {
 
 func (x *executor) checkRoute(view planner.Observed, a planner.PatchRoute, was, is *unstructured.Unstructured) {
 	st := &x.rollout.Status
-	_, most := weights(is)
-	_, had := weights(was)
+	_, most := x.weights(is)
+	_, had := x.weights(was)
 	checkSums(x.World, is)
 	allowed := int32(0)
 	if at := st.Attempt; at != nil && at.Verdict == nil && x.rollout.DeletionTimestamp == nil {
@@ -249,7 +249,7 @@ func (w *World) checkPlan(view planner.Observed, p planner.Plan) {
 	}
 	if is != nil && is.Verdict != nil && view.Rollout.DeletionTimestamp == nil {
 		for _, r := range view.Routes {
-			_, most := weights(r.Object)
+			_, most := w.weights(r.Object)
 			most = reach(most, matched(r.Object) || mirrored(r.Object))
 			if most > 0 && !slices.ContainsFunc(p.Actions, func(a planner.Action) bool {
 				patch, ok := a.(planner.PatchRoute)
@@ -263,7 +263,7 @@ func (w *World) checkPlan(view planner.Observed, p planner.Plan) {
 	if is != nil && is.Verdict == nil && is.ConfirmedAt != nil && (was == nil || was.ConfirmedAt == nil) {
 		w.checkConfirmedMatch(view, is)
 		for _, r := range view.Routes {
-			if least, most := weights(r.Object); is.Stage == v1alpha1.StageStepping && (least != is.Weight || most != is.Weight) {
+			if least, most := w.weights(r.Object); is.Stage == v1alpha1.StageStepping && (least != is.Weight || most != is.Weight) {
 				w.violate("T11", "weight %d is confirmed while route %s carries %d to %d", is.Weight, r.Name, least, most)
 			}
 		}

@@ -68,7 +68,7 @@ func (x *executor) checkCopies(view planner.Observed, a planner.PatchRoute, was,
 	if have := view.Canary.Endpoints[at.Revision]; have < needed(view, at) {
 		x.violate("T3", "requests that match are sent to the canary with %d of %d endpoints", have, needed(view, at))
 	}
-	if _, had := weights(was); had == 0 && !matched(was) && (at.EndpointsAt == nil || x.now.Before(at.EndpointsAt.Add(settle))) {
+	if _, had := x.weights(was); had == 0 && !matched(was) && (at.EndpointsAt == nil || x.now.Before(at.EndpointsAt.Add(settle))) {
 		x.violate("T2", "requests that match are sent to the canary before its endpoints have settled: since %v", at.EndpointsAt)
 	}
 	for _, rule := range now {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/rollout/planner"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 const (
@@ -118,6 +119,7 @@ type World struct {
 	// noData and providerDown say what Prometheus is like.
 	noData, providerDown bool
 	caches               caches
+	seen                 *memory // its copies share it
 	truth                truth
 }
 
@@ -171,7 +173,7 @@ func (c *Counters) add(o Counters) {
 func NewWorld(cfg Config) *World {
 	w := Bare(cfg)
 	w.settleDown()
-	w.truth.count = Counters{}
+	w.truth.count = Counters{Steps: w.truth.count.Steps}
 	w.truth.log = nil
 	return w
 }
@@ -180,7 +182,7 @@ func NewWorld(cfg Config) *World {
 func Bare(cfg Config) *World {
 	w := &World{cfg: cfg, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), template: "a", version: 1,
 		sets: map[string]*replicaSet{}, runs: map[string]*v1alpha1.AnalysisRun{},
-		bad: map[string]bool{}, broken: map[string]bool{}}
+		bad: map[string]bool{}, broken: map[string]bool{}, seen: &memory{views: map[asked]gatewayapi.View{}}}
 	w.truth = truth{good: map[string]time.Time{}, bad: map[string]bool{}, reverts: map[int64]int{}, forced: map[string]bool{}}
 	w.ends = [2]map[string]int32{{}, {}}
 	w.services[0] = service{exists: true}

@@ -29,7 +29,11 @@ func (d *draft) view(r Route, e exposure, s gatewayapi.Split) gatewayapi.View {
 	q := question{r.Object, strings.Join(r.Rules, "\x00"), e, s.Probe, s.Ours}
 	v, known := d.views[q]
 	if !known {
-		v = gatewayapi.Inspect(r.Object, s)
+		inspect := gatewayapi.Inspect
+		if d.Inspect != nil {
+			inspect = d.Inspect
+		}
+		v = inspect(r.Object, s)
 		if d.views == nil {
 			d.views = map[question]gatewayapi.View{}
 		}

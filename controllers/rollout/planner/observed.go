@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/traffic/gatewayapi"
 )
 
 // Observed is everything that a plan depends on.
@@ -37,6 +38,8 @@ type Observed struct {
 	AnalysisProblem string
 	// Decisions about this Rollout without a result.
 	Decisions []v1alpha1.Decision
+	// Inspect reads routes; nil: gatewayapi.Inspect. Somebody who makes many plans on the same routes may remember answers.
+	Inspect func(*unstructured.Unstructured, gatewayapi.Split) gatewayapi.View
 }
 
 // ReplicaSet is what the planner knows of a ReplicaSet.
