@@ -69,8 +69,7 @@ func TestDecisions(t *testing.T) {
 		a.Steps = []stage.Step{{Name: "first", Weight: 10, Hold: "1s", Approval: true}, {Name: "half", Weight: 50, Hold: "1h"}, {Name: "all", Weight: 100, Hold: "1h"}}
 	}})
 	s.release("v2", stage.Release("v1", "v2", ""))
-	s.await("the need for approval", func(ro *v1alpha1.Rollout) bool { return strings.Contains(ro.Status.BlockedBy, "kubectl belay approve") })
-	s.plugin("approve", "--reason", "looks good")
+	s.approve("--reason", "looks good")
 	s.await("step half", at(2, 1))
 	s.plugin("pause", "--reason", "lunch")
 	if ro := s.await("the pause", func(ro *v1alpha1.Rollout) bool { return ro.Status.Attempt.Pause != nil }).Rollout; ro.Status.Attempt.Weight != 50 {

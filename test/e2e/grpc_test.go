@@ -93,6 +93,21 @@ func (c *calls) take() map[string]int {
 	return out
 }
 
+// collect takes counts until there are n of one and m of another, however slow the machine is.
+func (c *calls) collect(t *testing.T, one string, n int, other string, m int) map[string]int {
+	t.Helper()
+	sum := map[string]int{}
+	for end := time.Now().Add(time.Minute); sum[one] < n || sum[other] < m; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("within a minute there were not %d calls of %q and %d of %q: %v", n, one, m, other, sum)
+		}
+		for who, count := range c.take() {
+			sum[who] += count
+		}
+	}
+	return sum
+}
+
 // behindCalls puts the GRPCRoute beside the HTTPRoute, and a match in place of the first step's weight.
 func behindCalls(text string) string {
 	text = strings.Replace(text, "    - {kind: HTTPRoute, name: checkout}\n", "    - {kind: HTTPRoute, name: checkout}\n    - {kind: GRPCRoute, name: checkout-calls}\n", 1)
@@ -103,7 +118,7 @@ func behindCalls(text string) string {
 // then calls are split by weight, and none fails.
 func TestCallsAreSplit(t *testing.T) {
 	t.Parallel()
-	s := newScene(t, plan{rate: 50, change: func(a *stage.App) { a.Judged, a.Steps[0].Hold, a.Steps[1].Hold = false, "6s", "10s" }})
+	s := newScene(t, plan{rate: 50, change: func(a *stage.App) { a.Judged, a.Steps[0].Approval, a.Steps[1].Approval = false, true, true }})
 	s.must(s.bed.Apply(t.Context(), s.app.Namespace, map[string]string{"calls.yaml": fmt.Sprintf(callRoute, s.app.GatewayName, s.app.GatewayNamespace, s.app.Host)}))
 	c := s.call("calls." + s.app.Host)
 	s.release("v2", func(text string) string {
@@ -111,20 +126,20 @@ func TestCallsAreSplit(t *testing.T) {
 	})
 	s.await("the team's step", confirmedInTheDark)
 	c.take()
-	time.Sleep(3 * time.Second)
-	if got := c.take(); got["team v2"] < 20 || got["team v1"] > 0 || got["others v2"] > 0 || got["others v1"] < 60 {
+	if got := c.collect(t, "team v2", 20, "others v1", 60); got["team v1"] > 0 || got["others v2"] > 0 {
 		t.Errorf("calls in the team's step: %v", got)
 	}
+	s.approve()
 	s.await("half", func(ro *v1alpha1.Rollout) bool {
 		a := ro.Status.Attempt
 		return a != nil && a.StepName == "half" && a.ConfirmedAt != nil
 	})
 	c.take()
-	time.Sleep(6 * time.Second)
-	got := c.take()
-	if canary, stable := got["others v2"], got["others v1"]; canary < (canary+stable)*35/100 || canary > (canary+stable)*65/100 || canary+stable < 200 {
+	got := c.collect(t, "others v1", 100, "others v2", 100)
+	if canary, stable := got["others v2"], got["others v1"]; canary < (canary+stable)*35/100 || canary > (canary+stable)*65/100 {
 		t.Errorf("calls at half: %v", got)
 	}
+	s.approve()
 	s.awaitOutcome(2, v1alpha1.OutcomePromoted)
 	s.answeredBy(s.finish(""), "v2")
 	c.stop()

@@ -269,8 +269,9 @@ func (s *pressed) finishAll() stage.Samples {
 
 // TestHPAScalesByRealProcessorTime: an HPA with a target for processor time scales the Rollout through a promotion, and through an
 // attempt that is aborted.
+//
+// It runs alone, before the others: it is the one test that is to keep the processors busy.
 func TestHPAScalesByRealProcessorTime(t *testing.T) {
-	t.Parallel()
 	s := newPressed(t)
 	v1 := s.timeline.Last().Status.Stable.Revision
 

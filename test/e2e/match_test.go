@@ -77,10 +77,13 @@ func TestAbortOfAHeaderCanary(t *testing.T) {
 		t.Errorf("%d requests without the header met version 2: %s", len(others), others.Describe())
 	}
 	s.restored()
+	returned := time.Now()
+	s.must(team.AwaitOnly(t.Context(), "v1", 20)) // a gateway that has no processor time is later than settle says
+	t.Logf("the team is answered by version 1 at most %s after the attempt was over", time.Since(returned).Round(time.Millisecond))
 	with, err := team.Finish()
 	s.must(err)
-	if failed, last := with.Failed(), with[max(0, len(with)-10):].NotOf("v1"); len(failed) > 0 || len(last) > 0 {
-		t.Errorf("%d requests of the team failed, at the end %d were not answered by version 1: %s", len(failed), len(last), with.Describe())
+	if failed := with.Failed(); len(failed) > 0 {
+		t.Errorf("%d requests of the team failed: %s", len(failed), with.Describe())
 	}
 }
 

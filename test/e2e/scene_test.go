@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strings"
 	"testing"
 	"time"
 
@@ -283,6 +284,13 @@ func (s *scene) restored() {
 	if diff := gocmp.Diff(s.route.GetAnnotations(), now.GetAnnotations()); diff != "" {
 		s.t.Errorf("the route's annotations are not as they were (-before +after):\n%s", diff)
 	}
+}
+
+// approve waits until a step wants it, and approves.
+func (s *scene) approve(args ...string) {
+	s.t.Helper()
+	s.await("the need for approval", func(ro *v1alpha1.Rollout) bool { return strings.Contains(ro.Status.BlockedBy, "kubectl belay approve") })
+	s.plugin(append([]string{"approve"}, args...)...)
 }
 
 // plugin runs kubectl belay on the scene's Rollout, and fails the test unless it exits with 0.

@@ -117,6 +117,30 @@ func (l *Load) Await(ctx context.Context, version string, n int) error {
 	})
 }
 
+// AwaitOnly waits until n answers in a row, as far as they are counted, were a version's.
+func (l *Load) AwaitOnly(ctx context.Context, version string, n int) error {
+	before, err := l.Now()
+	if err != nil {
+		return err
+	}
+	return Poll(ctx, fmt.Sprintf("%d answers of version %s alone", n, version), time.Minute, func(context.Context) error {
+		now, err := l.Now()
+		if err != nil {
+			return err
+		}
+		for v := range now {
+			if v != version && now[v].Total > before[v].Total {
+				before = now
+				return fmt.Errorf("version %s answered too", v)
+			}
+		}
+		if got := now[version].Total - before[version].Total; got < n {
+			return fmt.Errorf("there are %d", got)
+		}
+		return nil
+	})
+}
+
 // More waits until a number of further requests have been answered, by whomever.
 func (l *Load) More(ctx context.Context, n int) error {
 	total := func() (sum int, err error) {
