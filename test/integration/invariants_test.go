@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -19,7 +20,9 @@ type watcher struct {
 	seen     map[string]int32 // replicas of the stable ReplicaSet, by name
 	switched int64            // the attempt that came to the switch
 	intents  []int64          // attempts whose revert was asked for
-	lenient  bool             // pods die or traffic is edited in this test: capacity is not the controller's doing
+	// confirmed is when the exposure was last said to be confirmed.
+	confirmed metav1.Time
+	lenient   bool // pods die or traffic is edited in this test: capacity is not the controller's doing
 }
 
 // check asks for the invariants after a write of the controller. It is called with the record's lock held.
@@ -45,6 +48,9 @@ func (w *world) check(effect string) {
 		if why := look(ro, s); why != "" {
 			w.t.Errorf("after %q: %s", effect, why)
 		}
+	}
+	if why := w.confirmedCarried(ro, s); why != "" {
+		w.t.Errorf("after %q: %s", effect, why)
 	}
 	w.noteIntent(ro)
 }
@@ -164,6 +170,37 @@ func (w *world) weightedServed(ro *v1alpha1.Rollout, s *scene) string {
 		if weight[svc.Name] > 0 && len(selected(svc, s.pods.Items)) == 0 {
 			return "T6: Service " + svc.Name + " is weighted and selects no ready pod"
 		}
+	}
+	return ""
+}
+
+// confirmedCarried: T11. When a weight is newly said to be confirmed, each rule that holds the canary beside stable carries it.
+func (w *world) confirmedCarried(ro *v1alpha1.Rollout, s *scene) string {
+	a := ro.Status.Attempt
+	if a == nil || a.ConfirmedAt == nil || a.ConfirmedAt.Equal(&w.watch.confirmed) {
+		return ""
+	}
+	w.watch.confirmed = *a.ConfirmedAt
+	if a.Stage != v1alpha1.StageStepping || a.Verdict != nil || a.Weight == 0 || w.watch.lenient {
+		return ""
+	}
+	held := 0
+	for i := range s.routes.Items {
+		if s.routes.Items[i].GetName() != app {
+			continue
+		}
+		for rule, pair := range pairs(&s.routes.Items[i]) {
+			if pair[0] < 0 || pair[1] < 0 {
+				continue
+			}
+			held++
+			if 100*pair[0] != (pair[0]+pair[1])*int64(a.Weight) {
+				return fmt.Sprintf("T11: %d is confirmed while rule %d of %s has %d of %d", a.Weight, rule, s.routes.Items[i].GetKind(), pair[0], pair[0]+pair[1])
+			}
+		}
+	}
+	if held == 0 {
+		return fmt.Sprintf("T11: %d is confirmed while no rule holds the canary", a.Weight)
 	}
 	return ""
 }
