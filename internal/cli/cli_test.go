@@ -169,6 +169,12 @@ func TestListAndStatus(t *testing.T) {
 	})
 	h.want(h.run("status", "shop"), ExitDegraded, "Degraded", "RolledBack")
 	h.want(h.run("status", "none"), ExitError, "not found")
+	h.want(h.run("status", "rollout/shop"), ExitDegraded, "RolledBack")
+	h.want(h.run("history", "rollout/shop"), ExitOK, "RolledBack")
+	for _, bad := range []string{"rollout/", "", "deployment/shop"} {
+		h.want(h.run("status", bad), ExitError, "is no name of a Rollout: it is given as NAME or rollout/NAME")
+	}
+	h.want(h.run("status", "sync/"), ExitError, `"" is no name of a Sync: it is given as NAME or sync/NAME`)
 	h.want(h.run("status", "shop", "-o", "xml"), ExitError, "use one of json, yaml")
 	h.want(h.run("list", "--color", "pink"), ExitError, "use auto, always or never")
 	h.want(h.run("list", "--color", "always"), ExitOK, "\x1b[31mDegraded")

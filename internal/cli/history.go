@@ -59,6 +59,7 @@ func (a *app) history(ctx context.Context, name, output string) error {
 	if err != nil {
 		return err
 	}
+	name = r.Name
 	h := history{APIVersion: view.APIVersion, Kind: "RolloutHistory", Namespace: namespace, Name: name,
 		Attempts: append([]v1alpha1.AttemptRecord{}, r.Status.History...), Decisions: []decisionRecord{}}
 	decisions := &v1alpha1.DecisionList{}

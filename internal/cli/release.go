@@ -41,6 +41,7 @@ func (a *app) release(ctx context.Context, name string, timeout time.Duration) e
 	if err != nil {
 		return err
 	}
+	name = r.Name
 	if r.Spec.WorkloadRef == nil {
 		return fmt.Errorf("Rollout %s/%s has no workloadRef: there is no Deployment to give its pods to, and deleting it deletes them", namespace, name)
 	}

@@ -31,6 +31,7 @@ func (a *app) restart(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	name = r.Name
 	now := time.Now().UTC().Format(time.RFC3339)
 	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"restartAt":%q}}`, now))
 	if err := c.Patch(ctx, r, patch, client.FieldOwner("kubectl-belay")); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
@@ -124,11 +125,23 @@ func (a *app) connect() (client.WithWatch, string, error) {
 }
 
 func getRollout(ctx context.Context, c client.Client, namespace, name string) (*v1alpha1.Rollout, error) {
+	name = strings.TrimPrefix(name, rolloutPrefix)
+	if err := named("Rollout", rolloutPrefix, name); err != nil {
+		return nil, err
+	}
 	r := &v1alpha1.Rollout{}
 	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, r); err != nil {
 		return nil, fmt.Errorf("reading Rollout %s/%s: %w", namespace, name, err)
 	}
 	return r, nil
+}
+
+// named says whether what is left of an argument can be an object's name.
+func named(kind, prefix, name string) error {
+	if name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("%q is no name of a %s: it is given as NAME or %sNAME", name, kind, prefix)
+	}
+	return nil
 }
 
 // explain says what to do about errors that have one usual cause.

@@ -46,6 +46,10 @@ func (a *app) status(ctx context.Context, name string, o *statusOptions) error {
 	if err != nil {
 		return err
 	}
+	name = strings.TrimPrefix(name, rolloutPrefix)
+	if err := named("Rollout", rolloutPrefix, name); err != nil {
+		return err
+	}
 	if o.watch {
 		return a.follow(ctx, c, namespace, name, o)
 	}

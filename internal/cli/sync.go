@@ -17,8 +17,11 @@ import (
 	"github.com/belay-delivery/belay/internal/cli/view"
 )
 
-// syncPrefix stands before the name of a Sync where a Rollout could be meant.
-const syncPrefix = "sync/"
+// syncPrefix stands before the name of a Sync where a Rollout could be meant; rolloutPrefix may stand before that of a Rollout.
+const (
+	syncPrefix    = "sync/"
+	rolloutPrefix = "rollout/"
+)
 
 type syncOptions struct {
 	wait    bool
@@ -108,6 +111,9 @@ func awaitReconciled(ctx context.Context, c client.WithWatch, s *v1alpha1.Sync, 
 }
 
 func getSync(ctx context.Context, c client.Client, namespace, name string) (*v1alpha1.Sync, error) {
+	if err := named("Sync", syncPrefix, name); err != nil {
+		return nil, err
+	}
 	s := &v1alpha1.Sync{}
 	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, s); err != nil {
 		return nil, fmt.Errorf("reading Sync %s/%s: %w", namespace, name, err)
@@ -342,7 +348,7 @@ func decisionAbout(ctx context.Context, c client.Client, namespace, name string,
 		}
 		return composeForSync(s, o)
 	}
-	r, err := getRollout(ctx, c, namespace, strings.TrimPrefix(name, "rollout/"))
+	r, err := getRollout(ctx, c, namespace, name)
 	if err != nil {
 		return nil, err
 	}

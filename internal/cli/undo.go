@@ -57,6 +57,7 @@ func (a *app) undo(ctx context.Context, name string, o *decideOptions) error {
 	if err != nil {
 		return err
 	}
+	name = r.Name
 	if err := undoable(r); err != nil {
 		return err
 	}
