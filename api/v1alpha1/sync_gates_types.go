@@ -234,13 +234,23 @@ type SyncRecord struct {
 	FirstAt metav1.Time `json:"firstAt"`
 	// lastAt is when it was last told of.
 	LastAt metav1.Time `json:"lastAt"`
-	// healthySince is since when all objects were Healthy without a break.
+	// healthySince is since when the objects are Healthy, but for waveredSeconds; healthyUntil ends it.
 	// +optional
 	HealthySince *metav1.Time `json:"healthySince,omitempty"`
 	// undone true: a Decision has taken the bundle back. Undo does not go back to it by itself.
 	// +optional
 	Undone bool `json:"undone,omitempty"`
-	// healthyUntil is when another bundle took its place.
+	// healthyUntil is when another bundle began to take its place, or when it broke: see broken.
 	// +optional
 	HealthyUntil *metav1.Time `json:"healthyUntil,omitempty"`
+	// waveredSeconds is for how long since healthySince not all objects were Healthy, in stretches of ten minutes at most, none of them a
+	// failure. It does not count as soaked.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	WaveredSeconds int64 `json:"waveredSeconds,omitempty"`
+	// broken is what ended it at healthyUntil: the objects that failed, or that were not ready for more than ten minutes. Empty: nothing
+	// did. It is empty again once all are Healthy, with another healthySince.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Broken string `json:"broken,omitempty"`
 }

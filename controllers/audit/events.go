@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,7 +19,7 @@ const belay = "belay"
 func EventsOf(o client.Object) []audit.Event {
 	switch o := o.(type) {
 	case *v1alpha1.Sync:
-		return append(reconciliation(o), drift(o)...)
+		return slices.Concat(reconciliation(o), drift(o), health(o))
 	case *v1alpha1.Rollout:
 		return append(attempts(o), revert(o)...)
 	case *v1alpha1.Decision:
@@ -80,6 +81,35 @@ func held(s *v1alpha1.Sync, ready *metav1.Condition) []audit.Event {
 	e := audit.Event{Time: s.Status.BlockedSince.Time, Kind: audit.KindReconciliation, Subject: subject("Sync", s), Actor: belay, Trigger: "Gate",
 		Commit: s.Status.AppliedCommit, Digest: s.Status.AppliedDigest, Outcome: "Held", Reason: "Waiting", Message: s.Status.BlockedBy}
 	return []audit.Event{e.Seal("held", s.Status.BlockedBy, s.Status.BlockedSince.Unix())}
+}
+
+// health is when the bundle in force became healthy, and when it broke or failed.
+func health(s *v1alpha1.Sync) []audit.Event {
+	c := v1alpha1.FindCondition(s.Status.Conditions, v1alpha1.ConditionHealthy)
+	i := slices.IndexFunc(s.Status.History, func(record v1alpha1.SyncRecord) bool {
+		return record.Reason == "Applied" && record.Digest == s.Status.AppliedDigest
+	})
+	if c == nil || i < 0 {
+		return nil
+	}
+	record := s.Status.History[i]
+	e := audit.Event{Kind: audit.KindHealth, Subject: subject("Sync", s), Actor: belay, Trigger: "Watch", Commit: record.Commit, Digest: record.Digest}
+	var out []audit.Event
+	if record.HealthySince != nil {
+		since := e
+		since.Time, since.Outcome = record.HealthySince.Time, "Healthy"
+		out = append(out, since.Seal("healthy", record.Digest, record.HealthySince.Unix()))
+	}
+	switch {
+	case record.Broken != "" && record.HealthyUntil != nil:
+		e.Time, e.Message = record.HealthyUntil.Time, record.Broken
+	case record.HealthySince == nil && c.Status == metav1.ConditionFalse:
+		e.Time, e.Message = c.LastTransitionTime.Time, c.Message
+	default:
+		return out
+	}
+	e.Outcome = "Unhealthy"
+	return append(out, e.Seal("unhealthy", record.Digest, e.Time.Unix()))
 }
 
 func outcomeOf(c *metav1.Condition) string {

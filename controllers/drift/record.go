@@ -37,6 +37,8 @@ type Verified struct {
 	State
 	// Watchful: a declared field is somebody else's, and is left at that. Then every change counts but that of its status.
 	Watchful bool
+	// Lively: its health may change although nothing that is declared does.
+	Lively bool
 }
 
 // record is what is kept of one object. It is the only thing that there is one of per object.
@@ -46,7 +48,10 @@ type record struct {
 	checked  int64 // unix seconds of the last verification
 	sync     types.UID
 	watchful bool
+	lively   bool
 	heat     uint8
+	judged   string // the resourceVersion at which the Sync has judged its health; "": not yet
+	judgedAt int64  // unix seconds of that
 }
 
 const (
@@ -54,6 +59,8 @@ const (
 	quiet = time.Minute
 	// cool is how many suspicions in a row are looked at without delay.
 	cool = 4
+	// shortest is the shortest time between two looks at the health of a Sync's objects.
+	shortest = 5 * time.Second
 )
 
 // suspect says that the object may not be what the Sync has seen.
@@ -62,6 +69,39 @@ func (r *record) suspect() bool {
 		return false
 	}
 	return r.seen.Gone != r.verified.Gone || r.seen.Mark.Own != r.verified.Mark.Own || r.watchful && r.seen.Mark.Wide != r.verified.Mark.Wide
+}
+
+// stirred says that the object's health may not be what the Sync has judged it to be.
+func (r *record) stirred() bool {
+	return r.lively && r.seen.Version != "" && r.judged != "" && later(r.seen.Version, r.judged)
+}
+
+func (r *record) judge(v Verified, now time.Time) {
+	r.judged, r.judgedAt, r.lively = v.Version, now.Unix(), v.Lively
+}
+
+// pace is when health may be looked at again: after five seconds, and after twice as long each time, up to a minute, until nothing
+// has stirred for two.
+type pace struct {
+	at   time.Time
+	heat uint8
+}
+
+func (p *pace) due(now time.Time) time.Duration {
+	if p.at.IsZero() {
+		return 0
+	}
+	return max(p.at.Add(min(shortest<<p.heat, quiet)).Sub(now), 0)
+}
+
+func (p *pace) take(now time.Time) {
+	switch {
+	case now.Sub(p.at) > 2*quiet:
+		p.heat = 0
+	case shortest<<p.heat < quiet:
+		p.heat++
+	}
+	p.at = now
 }
 
 // due is how long the suspicion has to wait.
@@ -87,6 +127,7 @@ func (r *record) verify(v Verified, now time.Time) {
 		}
 	}
 	r.checked, r.verified, r.watchful = now.Unix(), v.State, v.Watchful
+	r.judge(v, now)
 }
 
 // see takes in an event, unless a later one was seen already.

@@ -53,6 +53,10 @@ type member struct {
 	Member
 	refs    []Ref
 	watches []watchKey
+	pace    pace
+	// woken: it was told, at told, and looks at what has stirred once that is due; deaf: it is not to be told.
+	woken, deaf bool
+	told        time.Time
 }
 
 // NeedLeaderElection: only who acts watches.
@@ -199,14 +203,7 @@ func (t *Tracker) member(m Member) *member {
 }
 
 func (t *Tracker) verify(uid types.UID, v Verified) {
-	r := t.record(v.Ref)
-	if r == nil {
-		r = &record{}
-		if t.kinds[v.Kind] == nil {
-			t.kinds[v.Kind] = map[types.NamespacedName]*record{}
-		}
-		t.kinds[v.Kind][types.NamespacedName{Namespace: v.Namespace, Name: v.Name}] = r
-	}
+	r := t.ensure(v.Ref)
 	if r.sync != uid {
 		*r = record{seen: r.seen, sync: uid}
 	}
@@ -215,6 +212,19 @@ func (t *Tracker) verify(uid types.UID, v Verified) {
 
 func (t *Tracker) record(ref Ref) *record {
 	return t.kinds[ref.Kind][types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}]
+}
+
+// ensure is the record of an object, made where there is none.
+func (t *Tracker) ensure(ref Ref) *record {
+	r := t.record(ref)
+	if r == nil {
+		r = &record{}
+		if t.kinds[ref.Kind] == nil {
+			t.kinds[ref.Kind] = map[types.NamespacedName]*record{}
+		}
+		t.kinds[ref.Kind][types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}] = r
+	}
+	return r
 }
 
 // drop forgets an object, unless it has gone over to another Sync.
@@ -230,7 +240,7 @@ func (t *Tracker) drop(uid types.UID, ref Ref) {
 // tell has a Sync look, if it has something to look at: events may have come before it said what it saw.
 func (t *Tracker) tell(known *member) {
 	for _, ref := range known.refs {
-		if r := t.record(ref); r != nil && r.sync == known.UID && r.suspect() {
+		if r := t.record(ref); r != nil && r.sync == known.UID && (r.suspect() || r.stirred() && t.wakes(known)) {
 			t.Tell(known.Key)
 			return
 		}
@@ -242,23 +252,16 @@ func (t *Tracker) saw(ref Ref, s State) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}
-	r := t.kinds[ref.Kind][key]
-	if r == nil {
-		if s.Gone {
-			return
-		}
-		r = &record{}
-		if t.kinds[ref.Kind] == nil {
-			t.kinds[ref.Kind] = map[types.NamespacedName]*record{}
-		}
-		t.kinds[ref.Kind][key] = r
+	if s.Gone && t.record(ref) == nil {
+		return
 	}
+	r := t.ensure(ref)
 	r.see(s)
 	if s.Gone && r.sync == "" {
 		delete(t.kinds[ref.Kind], key)
 		return
 	}
-	if known := t.members[r.sync]; known != nil && r.suspect() {
+	if known := t.members[r.sync]; known != nil && (r.suspect() || r.stirred() && t.wakes(known)) {
 		t.Tell(known.Key)
 	}
 }

@@ -96,6 +96,14 @@ type Item struct {
 	Written *unstructured.Unstructured
 }
 
+// now is what was made of it, or what was found; nil: there is none.
+func (item *Item) now() *unstructured.Unstructured {
+	if item.Written != nil {
+		return item.Written
+	}
+	return item.Live
+}
+
 // Fault is why an object could not be tried.
 type Fault struct {
 	Message string

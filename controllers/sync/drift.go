@@ -152,14 +152,11 @@ func (r *Reconciler) verified(sync *v1alpha1.Sync, items []*Item, findings []*fi
 
 // seen is what was seen of an object; as of is the version at which one that is not there was missed.
 func seen(item *Item, findings []*finding, asOf string) drift.Verified {
-	v := drift.Verified{Ref: refOf(item.Entry), Watchful: unowned(item.Declared)}
+	v := drift.Verified{Ref: refOf(item.Entry), Watchful: unowned(item.Declared), Lively: lively(item.Entry)}
 	for _, f := range findings {
 		v.Watchful = v.Watchful || f.item == item && f.held()
 	}
-	object := item.Written
-	if object == nil {
-		object = item.Live
-	}
+	object := item.now()
 	if object == nil {
 		v.State = drift.State{Gone: true, Version: asOf}
 		return v

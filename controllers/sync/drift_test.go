@@ -31,6 +31,10 @@ func (w *world) watched() (suspected func()) {
 	told := make(chan types.NamespacedName, 1000)
 	w.r.Drift = &drift.Tracker{Metadata: own, As: metadataAs(w.env.Config), Mapper: w.env.Client.RESTMapper(), Manager: FieldManager,
 		Tell: func(key types.NamespacedName) { told <- key }, Log: logr.Discard()}
+	if w.clock != nil {
+		clock := w.clock
+		w.r.Drift.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- w.r.Drift.Start(ctx) }()

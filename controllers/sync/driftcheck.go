@@ -48,7 +48,7 @@ func (r *Reconciler) checkDrift(ctx context.Context, sync *v1alpha1.Sync, repo *
 		return done, nil
 	}
 	list, again := r.Drift.Suspects(sync.UID)
-	done.again = again
+	done.again = sooner(done.again, again)
 	list = append(list, r.letThrough(sync, list)...)
 	if len(list) == 0 {
 		return done, nil
@@ -116,6 +116,7 @@ func (r *Reconciler) look(ctx context.Context, sync *v1alpha1.Sync, cluster tena
 			done.applied = append(done.applied, name(item.Entry))
 		}
 	}
+	r.judgeOne(sync, item)
 	r.Drift.Looked(member(sync), seen(item, findings, l.suspect.Version))
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -48,6 +49,8 @@ func (r *Reconciler) choose(ctx context.Context, sync *v1alpha1.Sync, repo *v1al
 	switch {
 	case commit != "":
 		done.commit = commit
+	case begun(&sync.Status):
+		done.commit = sync.Status.Plan.Commit // what has begun is finished
 	case sync.Status.AppliedCommit != "":
 		done.commit = sync.Status.AppliedCommit
 	default:
@@ -73,16 +76,32 @@ type lead struct {
 	contains func(ctx context.Context, commit, ancestor string) (bool, error)
 }
 
-// soaked says whether a bundle was Healthy for long enough.
+// soaked says whether a bundle was Healthy for long enough. One that broke was not, however long it had been before; one that is in
+// force must be Healthy now.
 func (l lead) soaked(record v1alpha1.SyncRecord) bool {
-	if record.Reason != ReasonApplied || record.HealthySince == nil {
+	if record.Reason != ReasonApplied || record.HealthySince == nil || record.Broken != "" {
 		return false
 	}
 	until := l.now
 	if record.HealthyUntil != nil {
 		until = record.HealthyUntil.Time
+	} else if c := l.ailing(); c != nil {
+		return false
 	}
-	return until.Sub(record.HealthySince.Time) >= l.soak
+	return !until.Before(l.ripe(record))
+}
+
+// ailing is the condition Healthy of the Sync that is followed, unless that is True.
+func (l lead) ailing() *metav1.Condition {
+	if c := healthOf(&l.other.Status); c != nil && c.Status != metav1.ConditionTrue {
+		return c
+	}
+	return nil
+}
+
+// ripe is when a bundle that is Healthy has soaked.
+func (l lead) ripe(record v1alpha1.SyncRecord) time.Time {
+	return record.HealthySince.Add(l.soak + time.Duration(record.WaveredSeconds)*time.Second)
 }
 
 // newest is the bundle that the other one runs; nil where there is none yet.
@@ -101,10 +120,16 @@ func (l lead) waits() (why string, until time.Time) {
 		why = fmt.Sprintf("Sync %q has run no commit healthily yet", l.other.Name)
 	case newest.HealthySince == nil:
 		why = fmt.Sprintf("commit %s is not Healthy in Sync %q", short(newest.Commit), l.other.Name)
+	case newest.Broken != "":
+		why = fmt.Sprintf("commit %s broke in Sync %q at %s: %s", short(newest.Commit), l.other.Name, newest.HealthyUntil.UTC().Format(time.RFC3339), newest.Broken)
+	case newest.HealthyUntil == nil && l.ailing() != nil:
+		why = fmt.Sprintf("commit %s is not Healthy in Sync %q just now", short(newest.Commit), l.other.Name)
 	case l.soaked(*newest):
 		why = fmt.Sprintf("Sync %q is at commit %s, and at nothing newer yet", l.other.Name, short(newest.Commit))
+	case newest.HealthyUntil != nil:
+		why = fmt.Sprintf("Sync %q is about to leave commit %s, which has not soaked", l.other.Name, short(newest.Commit))
 	default:
-		until = newest.HealthySince.Add(l.soak)
+		until = l.ripe(*newest)
 		why = fmt.Sprintf("commit %s soaks in Sync %q until %s", short(newest.Commit), l.other.Name, until.UTC().Format(time.RFC3339))
 	}
 	return "gates.follows: " + why, until

@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
@@ -86,14 +85,16 @@ func TestG18_HistoryIsCoalescedAndBounded(t *testing.T) {
 	at := func(minute int) metav1.Time {
 		return metav1.NewTime(time.Date(2026, 3, 3, 0, minute, 0, 0, time.UTC))
 	}
-	healthy, failed := &health{status: "True"}, &health{status: "False"}
+	healthy, failed := &health{status: "True"}, &health{status: "False", names: []string{"it has failed"}}
 	round := func(minute int, commit, digest, reason string, h *health) {
 		done := result{commit: commit, digest: digest}
 		recorded(sync, next, done, failure{reason: reason, message: "because"}, at(minute))
 		if reason == ReasonApplied {
 			next.AppliedDigest = digest
 		}
-		soaking(next, h, at(minute))
+		before := healthOf(next).DeepCopy()
+		(&Reconciler{Now: func() time.Time { return at(minute).Time }}).setHealth(sync, next, h)
+		soaking(next, before, at(minute))
 	}
 	story := func() string {
 		var out []string
@@ -104,6 +105,9 @@ func TestG18_HistoryIsCoalescedAndBounded(t *testing.T) {
 			}
 			if h.HealthyUntil != nil {
 				line += fmt.Sprintf("-%d", h.HealthyUntil.Minute())
+			}
+			if h.Broken != "" {
+				line += " " + h.Broken
 			}
 			out = append(out, line)
 		}
@@ -125,6 +129,7 @@ func TestG18_HistoryIsCoalescedAndBounded(t *testing.T) {
 	expectStory("c4/d3 Applied ×1, c3/d2 Denied ×1, c2/d1 Applied ×1 healthy 1-5")
 	round(6, "c4", "d3", ReasonApplied, healthy)
 	round(7, "c4", "d3", ReasonApplied, failed)
+	expectStory("c4/d3 Applied ×1 healthy 6-7 it has failed, c3/d2 Denied ×1, c2/d1 Applied ×1 healthy 1-5")
 	round(8, "c4", "d3", ReasonApplied, healthy)
 	expectStory("c4/d3 Applied ×1 healthy 8, c3/d2 Denied ×1, c2/d1 Applied ×1 healthy 1-5")
 	for i := range 50 {
@@ -147,7 +152,7 @@ func TestG23_HealthIsWhatTheObjectsSay(t *testing.T) {
 		"available":              {[]string{cm, available}, "True"},
 		"not yet observed":       {[]string{strings.Replace(available, "generation: 1}", "generation: 2}", 1)}, "Unknown"},
 		"past its deadline":      {[]string{stuck, cm}, "False"},
-		"failed before moving":   {[]string{stuck, strings.Replace(available, "readyReplicas: 1", "readyReplicas: 0", 1)}, "False"},
+		"failed before moving":   {[]string{stuck, strings.NewReplacer("readyReplicas: 1", "readyReplicas: 0", "name: w", "name: x").Replace(available)}, "False"},
 		"a rollout":              {[]string{rollout}, "True"},
 		"a rollout not observed": {[]string{strings.Replace(rollout, "observedGeneration: 2", "observedGeneration: 1", 1)}, "Unknown"},
 		"in an attempt":          {[]string{strings.Replace(rollout, "status: {", "status: {attempt: {number: 3, revision: x}, ", 1)}, "Unknown"},
@@ -155,11 +160,12 @@ func TestG23_HealthIsWhatTheObjectsSay(t *testing.T) {
 		"another was taken back": {[]string{strings.Replace(rollout, "status: {", "status: {quarantine: [{revision: other, reason: AnalysisFailed}], ", 1)}, "True"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var objects []*unstructured.Unstructured
+			v := vitals{}
 			for _, text := range test.objects {
-				objects = append(objects, object(t, strings.ReplaceAll(text, "REV", emptyRevision(t))))
+				u := object(t, strings.ReplaceAll(text, "REV", emptyRevision(t)))
+				v.take(entryOf(u), u)
 			}
-			if got := healthOf(objects); string(got.status) != test.want {
+			if got := v.sum(); string(got.status) != test.want {
 				t.Errorf("%s: %v", got.status, got.names)
 			}
 		})

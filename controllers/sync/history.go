@@ -37,11 +37,7 @@ func recorded(sync *v1alpha1.Sync, next *v1alpha1.SyncStatus, done result, why f
 		}
 	}
 	if record.Reason == ReasonApplied {
-		for i := range next.History {
-			if h := &next.History[i]; h.HealthySince != nil && h.HealthyUntil == nil {
-				h.HealthyUntil = &now
-			}
-		}
+		replaced(next, v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionHealthy), now)
 	}
 	next.History = slices.Insert(next.History, 0, record)
 	next.History = next.History[:min(len(next.History), maxHistory)]
@@ -58,24 +54,4 @@ func trigger(sync *v1alpha1.Sync, done result) string {
 		return "Spec"
 	}
 	return "Interval"
-}
-
-// soaking notes since when the applied bundle is healthy; a failure ends it.
-func soaking(next *v1alpha1.SyncStatus, h *health, now metav1.Time) {
-	if h == nil || h.status == metav1.ConditionUnknown {
-		return
-	}
-	for i := range next.History {
-		record := &next.History[i]
-		if record.Reason != ReasonApplied || record.Digest != next.AppliedDigest {
-			continue
-		}
-		switch {
-		case h.status == metav1.ConditionFalse:
-			record.HealthySince, record.HealthyUntil = nil, nil
-		case record.HealthySince == nil || record.HealthyUntil != nil:
-			record.HealthySince, record.HealthyUntil = &now, nil
-		}
-		return
-	}
 }

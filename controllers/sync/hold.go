@@ -3,6 +3,7 @@ package sync
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -141,14 +142,17 @@ func (r *Reconciler) converge(ctx context.Context, sync *v1alpha1.Sync, repo *v1
 // compared once when a process begins and then in intervals, and those that change in between at once. Nothing is pruned. What
 // has begun is finished and not held up by that.
 func (r *Reconciler) standBy(ctx context.Context, sync *v1alpha1.Sync, done *result) error {
+	var health error
+	if done.health == nil {
+		health = r.lookAfter(ctx, sync, done)
+	}
 	digest := sync.Status.AppliedDigest
-	begun := sync.Status.Plan != nil && sync.Status.Plan.AdmittedAt != nil && sync.Status.Plan.Bundle != digest
-	if digest == "" || done.tried && done.digest == digest || done.wrote() || begun {
-		return nil
+	if digest == "" || done.tried && done.digest == digest || done.wrote() || begun(&sync.Status) {
+		return health
 	}
 	repo, err := r.repositoryOf(ctx, sync)
 	if err != nil {
-		return nil //nolint:nilerr // it is why the round has failed, and is told
+		return health //nolint:nilerr // it is why the round has failed, and is told
 	}
 	stood := result{commit: sync.Status.AppliedCommit, digest: digest}
 	stored, _ := r.stood.Load(sync.UID)
@@ -162,8 +166,11 @@ func (r *Reconciler) standBy(ctx context.Context, sync *v1alpha1.Sync, done *res
 	} else {
 		err = r.compareApplied(ctx, sync, repo, &stood)
 	}
-	done.drift, done.looked, done.again, done.stoodAt = stood.drift, stood.looked, stood.again, stood.commit
-	return err
+	done.drift, done.looked, done.again, done.stoodAt = stood.drift, stood.looked, sooner(done.again, stood.again), stood.commit
+	if stood.health != nil {
+		done.health = stood.health
+	}
+	return errors.Join(err, health)
 }
 
 // compareApplied looks at all objects of the bundle that is applied, where it is known without Git.
@@ -198,6 +205,7 @@ func (r *Reconciler) compareApplied(ctx context.Context, sync *v1alpha1.Sync, re
 	for _, item := range plan.items {
 		stood.looked = append(stood.looked, item.Entry)
 	}
+	stood.health = r.judge(sync, plan.items)
 	r.verified(sync, plan.items, stood.drift)
 	r.stood.Store(sync.UID, r.now())
 	return nil

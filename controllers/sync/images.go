@@ -115,7 +115,7 @@ func (r *Reconciler) unproven(ctx context.Context, l lead, candidate v1alpha1.Sy
 }
 
 func healthy(records []v1alpha1.SyncRecord) []v1alpha1.SyncRecord {
-	return slices.DeleteFunc(slices.Clone(records), func(record v1alpha1.SyncRecord) bool { return record.HealthySince == nil })
+	return slices.DeleteFunc(slices.Clone(records), func(record v1alpha1.SyncRecord) bool { return record.HealthySince == nil || record.Broken != "" })
 }
 
 // past is what a Sync ran, and what that answers for.

@@ -10,7 +10,12 @@ var applies = prometheus.NewCounterVec(prometheus.CounterOpts{
 	Help: "Rounds of Syncs, by result: applied, unchanged, waiting, denied, failed, conflict.",
 }, []string{"result"})
 
-func init() { metrics.Registry.MustRegister(applies) }
+var healthChanges = prometheus.NewCounterVec(prometheus.CounterOpts{
+	Name: "belay_sync_health_changes_total",
+	Help: "Bundles that broke after they were applied (unhealthy), and that recovered (healthy), by namespace of the Sync.",
+}, []string{"namespace", "health"})
+
+func init() { metrics.Registry.MustRegister(applies, healthChanges) }
 
 func count(result string) { applies.WithLabelValues(result).Inc() }
 

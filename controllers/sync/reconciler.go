@@ -10,6 +10,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -57,6 +58,7 @@ type Reconciler struct {
 	checked  stdsync.Map // UID of a Sync: a look at its objects
 	stood    stdsync.Map // UID of a Sync that waits or fails: when all of what is applied was compared
 	heads    stdsync.Map // UID of a Sync that is held: the head that was looked at
+	vitals   stdsync.Map // UID of a Sync: its vitals
 }
 
 // look is when a Sync's objects were last compared with Git, with success, and under which policies.
@@ -140,7 +142,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	if sync.Spec.Suspend {
-		return r.report(ctx, &sync, result{}, &failure{reason: ReasonSuspended, message: "suspended: nothing is written"})
+		var done result
+		if lost := r.lookAfter(ctx, &sync, &done); lost != nil && ctx.Err() == nil {
+			ctrl.LoggerFrom(ctx).Error(lost, "The health of what is applied is not known")
+		}
+		return r.report(ctx, &sync, done, &failure{reason: ReasonSuspended, message: "suspended: nothing is written"})
 	}
 	if err := r.approvals(ctx, &sync); err != nil {
 		return ctrl.Result{}, err
@@ -229,7 +235,7 @@ func (r *Reconciler) bring(ctx context.Context, sync *v1alpha1.Sync) (result, er
 	}
 	err = r.carryOut(ctx, sync, cluster, plan, &done)
 	if done.checked = err == nil; done.checked {
-		done.health = judge(plan.items)
+		done.health = r.judge(sync, plan.items)
 		r.bundles.put(bundleKey(sync, repo, done.commit), objects)
 		r.verified(sync, plan.items, done.drift)
 	}
@@ -241,10 +247,12 @@ func (r *Reconciler) rest(ctx context.Context, sync *v1alpha1.Sync, repo *v1alph
 	if err := r.answerLate(ctx, sync, ""); err != nil {
 		return done, err
 	}
-	if err := r.lookAfter(ctx, sync, &done); err != nil {
+	done, err := r.checkDrift(ctx, sync, repo, done)
+	if err != nil {
 		return done, err
 	}
-	return r.checkDrift(ctx, sync, repo, done)
+	err = r.lookAfter(ctx, sync, &done)
+	return done, err
 }
 
 func (r *Reconciler) repositoryOf(ctx context.Context, sync *v1alpha1.Sync) (*v1alpha1.Repository, error) {
@@ -423,6 +431,9 @@ func (r *Reconciler) writeIntent(ctx context.Context, sync *v1alpha1.Sync, inven
 	if done.plan != nil {
 		next.Plan = done.plan
 	}
+	if begun(next) {
+		replaced(next, healthOf(next), metav1.NewTime(r.now()))
+	}
 	r.reportSignatures(sync, next, done.signatures)
 	return r.writeStatus(ctx, sync, next)
 }
@@ -438,6 +449,7 @@ func (r *Reconciler) forget(uid types.UID) {
 	r.checked.Delete(uid)
 	r.stood.Delete(uid)
 	r.heads.Delete(uid)
+	r.vitals.Delete(uid)
 	r.forgetDrift(uid)
 }
 

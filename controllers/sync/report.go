@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,6 +90,8 @@ type result struct {
 	looked []v1alpha1.InventoryEntry
 	// again is when objects are looked at that turned suspect too often; 0: none.
 	again time.Duration
+	// stirs is when objects are judged whose health may have changed; 0: none.
+	stirs time.Duration
 	// signatures of the bundle's images, where they were looked at.
 	signatures *signatures
 	// checked: the objects were compared with Git, so that this need not be done again before the interval is over.
@@ -146,8 +149,12 @@ func (r *Reconciler) report(ctx context.Context, sync *v1alpha1.Sync, done resul
 	r.reportSignatures(sync, next, done.signatures)
 	r.setKept(sync, next, done.kept)
 	r.setObserved(sync, next, done)
+	if err == nil && begun(next) {
+		next.Plan = nil // it was given up: Git says otherwise, or somebody does
+	}
 	recorded(sync, next, done, why, now)
-	soaking(next, done.health, now)
+	soaking(next, healthOf(&sync.Status), now)
+	r.tellHealth(sync, next)
 	r.reportDrift(sync, next, done, err)
 	r.tell(sync, done, why)
 	if err := r.writeStatus(ctx, sync, next); err != nil {
@@ -268,26 +275,22 @@ func (r *Reconciler) writeStatus(ctx context.Context, sync *v1alpha1.Sync, next 
 // next says when to look again, and remembers what was looked at.
 func (r *Reconciler) next(sync *v1alpha1.Sync, done result, why failure) ctrl.Result {
 	interval := max(r.interval(sync), time.Second)
+	if r.Drift != nil { // where a round tries a whole bundle, it does not come for the sake of health
+		r.Drift.Listens(sync.UID, slices.Contains([]string{ReasonApplied, ReasonSuspended, ReasonRepositoryNotFound}, why.reason))
+	}
 	switch why.reason {
 	case ReasonSuspended, ReasonRepositoryNotFound:
-		return ctrl.Result{} // a watch brings the change
+		return ctrl.Result{RequeueAfter: sooner(done.stirs, r.healthWait(sync))} // a watch brings the change
 	case ReasonApplied:
 		if done.checked {
 			r.checked.Store(sync.UID, look{at: r.now(), rules: done.rules})
 		}
 		wait := max(interval-r.sinceCheck(sync), time.Second)
-		if done.again > 0 {
-			wait = min(wait, done.again)
-		}
-		if c := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionHealthy); c != nil && c.Status != metav1.ConditionTrue {
-			wait = min(wait, repository.Retry(r.now().Sub(c.LastTransitionTime.Time), defaultInterval))
-		}
+		wait = sooner(sooner(wait, done.again), sooner(done.stirs, r.healthWait(sync)))
 		return ctrl.Result{RequeueAfter: r.awake(wait, done)}
 	}
 	r.checked.Delete(sync.UID)
-	if done.again > 0 {
-		interval = min(interval, done.again)
-	}
+	interval = sooner(interval, done.again)
 	ready := v1alpha1.FindCondition(sync.Status.Conditions, v1alpha1.ConditionReady)
 	return ctrl.Result{RequeueAfter: r.awake(repository.Retry(r.now().Sub(ready.LastTransitionTime.Time), min(interval, defaultInterval)), done)}
 }

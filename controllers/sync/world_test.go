@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	stdsync "sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ type world struct {
 	events *events.FakeRecorder
 	now    time.Time
 	seen   *requests
+	// clock is now for the watches too, in unix seconds; nil: they go by the wall clock.
+	clock *atomic.Int64
 	// failStatus makes the status write with this number fail, counted from 1.
 	statusWrites, failStatus int
 }

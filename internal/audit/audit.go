@@ -34,6 +34,7 @@ const (
 	KindAttempt        = "Attempt"
 	KindRevert         = "Revert"
 	KindRepository     = "Repository"
+	KindHealth         = "Health"
 )
 
 // maxText bounds every text of a line.
