@@ -23,8 +23,8 @@ type SyncGates struct {
 
 // FollowsGate waits for another Sync.
 type FollowsGate struct {
-	// sync of this namespace and of the same Repository. The newest commit is taken whose objects it has run, Healthy without
-	// a break, for soak.
+	// sync of this namespace and of the same Repository. The newest commit is taken whose objects it has run Healthy for soak,
+	// and that has not broken since.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63

@@ -97,7 +97,7 @@ type SyncSpec struct {
 	// +kubebuilder:default=TakeOver
 	// +kubebuilder:validation:Enum=TakeOver;Observe
 	Adoption Adoption `json:"adoption,omitempty"`
-	// suspend true stops all writes of this Sync. Default false.
+	// suspend true stops all writes of this Sync; Healthy is still read. Default false.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 }

@@ -103,10 +103,24 @@ func TestG18_TheStoryOfASync(t *testing.T) {
 	keep()
 	s.Status.Drift.Objects[0].State, s.Status.Drift.Objects[0].LastSeen = v1alpha1.DriftCorrected, at(4)
 	keep()
+	healthy := func(status metav1.ConditionStatus, minutes int) {
+		s.Status.Conditions = append(s.Status.Conditions[:1:1], metav1.Condition{Type: v1alpha1.ConditionHealthy, Status: status, LastTransitionTime: at(minutes)})
+	}
+	record := v1alpha1.SyncRecord{Commit: "c1", Digest: "d1", Reason: "Applied"}
+	since, until, later := at(5), at(6), at(7)
+	for _, h := range []v1alpha1.SyncRecord{{HealthySince: &since}, {HealthySince: &since, WaveredSeconds: 9}, {HealthySince: &since, HealthyUntil: &until, Broken: "web"}, {HealthySince: &later}} {
+		h.Commit, h.Digest, h.Reason = record.Commit, record.Digest, record.Reason
+		s.Status.History = []v1alpha1.SyncRecord{h}
+		healthy(metav1.ConditionTrue, 5)
+		keep()
+	}
 	want := `12:00 Reconciliation  belay Commit Failed Denied
 12:02 Reconciliation  belay Commit Succeeded Applied
 12:03 Drift Deployment.apps n/a jane Watch Open ManualEdit
-12:04 Drift Deployment.apps n/a jane Watch Corrected ManualEdit`
+12:04 Drift Deployment.apps n/a jane Watch Corrected ManualEdit
+12:05 Health  belay Watch Healthy
+12:06 Health  belay Watch Unhealthy
+12:07 Health  belay Watch Healthy`
 	if got := told(t, versions...); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -138,21 +138,26 @@ func (r *Reconciler) converge(ctx context.Context, sync *v1alpha1.Sync, repo *v1
 	return nil
 }
 
-// standBy keeps what is applied as Git declared it, while a newer bundle waits, is refused, or cannot be read: its objects are
+// standBy looks after what is applied, while a newer bundle waits, is refused, or cannot be read.
+func (r *Reconciler) standBy(ctx context.Context, sync *v1alpha1.Sync, done *result) error {
+	err := r.keepAsApplied(ctx, sync, done)
+	if done.health == nil {
+		err = errors.Join(err, r.lookAfter(ctx, sync, done))
+	}
+	return err
+}
+
+// keepAsApplied keeps what is applied as Git declared it, while a newer bundle waits, is refused, or cannot be read: its objects are
 // compared once when a process begins and then in intervals, and those that change in between at once. Nothing is pruned. What
 // has begun is finished and not held up by that.
-func (r *Reconciler) standBy(ctx context.Context, sync *v1alpha1.Sync, done *result) error {
-	var health error
-	if done.health == nil {
-		health = r.lookAfter(ctx, sync, done)
-	}
+func (r *Reconciler) keepAsApplied(ctx context.Context, sync *v1alpha1.Sync, done *result) error {
 	digest := sync.Status.AppliedDigest
 	if digest == "" || done.tried && done.digest == digest || done.wrote() || begun(&sync.Status) {
-		return health
+		return nil
 	}
 	repo, err := r.repositoryOf(ctx, sync)
 	if err != nil {
-		return health //nolint:nilerr // it is why the round has failed, and is told
+		return nil //nolint:nilerr // it is why the round has failed, and is told
 	}
 	stood := result{commit: sync.Status.AppliedCommit, digest: digest}
 	stored, _ := r.stood.Load(sync.UID)
@@ -170,7 +175,7 @@ func (r *Reconciler) standBy(ctx context.Context, sync *v1alpha1.Sync, done *res
 	if stood.health != nil {
 		done.health = stood.health
 	}
-	return errors.Join(err, health)
+	return err
 }
 
 // compareApplied looks at all objects of the bundle that is applied, where it is known without Git.

@@ -263,6 +263,34 @@ func TestG22_WhatBreaksAfterItsSoakIsNotTaken(t *testing.T) {
 	w.expectProd("3", "")
 }
 
+// TestG22_WhatHasBegunIsFinished although what it follows breaks meanwhile: it does not go back in the middle.
+func TestG22_WhatHasBegunIsFinished(t *testing.T) {
+	both := func(n string) map[string]string {
+		return map[string]string{"prod/p.yaml": configMap("p", n), "apps/a.yaml": configMap("a", n)}
+	}
+	w := soakWorld(t, both("1"))
+	w.follow()
+	w.webIs(well)
+	w.healthy("shop", metav1.ConditionTrue)
+	w.pass(31 * time.Minute)
+	w.expectProd("1", "")
+	w.commit(both("2"))
+	w.healthy("shop", metav1.ConditionTrue)
+	w.pass(31 * time.Minute)
+	w.failStatus = w.statusWrites + 2 // the plan, and then what came of it
+	if _, err := w.r.Reconcile(t.Context(), ctrl.Request{NamespacedName: w.key("prod")}); err == nil || value(w, "p") != "2" {
+		t.Fatalf("the failure was not injected: %v, p = %s", err, value(w, "p"))
+	}
+	w.webIs(failed)
+	w.healthy("shop", metav1.ConditionFalse)
+	w.seen.take()
+	w.again()
+	w.expectProd("2", "")
+	if got := w.seen.writes(); len(got) > 0 {
+		t.Errorf("writes %v", got)
+	}
+}
+
 // TestG23_HealthIsLookedAfterWhileNothingNewIsApplied: a newer bundle is refused, the Sync is suspended, its Repository is gone.
 func TestG23_HealthIsLookedAfterWhileNothingNewIsApplied(t *testing.T) {
 	for name, test := range map[string]struct {

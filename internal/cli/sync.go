@@ -198,7 +198,11 @@ func renderSync(s *v1alpha1.Sync, style view.Style, now time.Time) string {
 	}
 	for _, h := range s.Status.History {
 		undone := map[bool]string{true: " (undone)"}[h.Undone]
-		row("History", fmt.Sprintf("%s ago: %s %s%s, %d×, for %s %s", view.Age(h.LastAt, now), h.Reason, view.ShortCommit(h.Commit), undone, h.Count, h.Trigger, h.Message), view.Faint)
+		message := h.Message
+		if h.Broken != "" {
+			message = "broke: " + h.Broken
+		}
+		row("History", fmt.Sprintf("%s ago: %s %s%s, %d×, for %s %s", view.Age(h.LastAt, now), h.Reason, view.ShortCommit(h.Commit), undone, h.Count, h.Trigger, message), view.Faint)
 	}
 	return style.Table(rows)
 }
