@@ -2,6 +2,7 @@ package main
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,14 +65,18 @@ func TestFlagsAreChecked(t *testing.T) {
 		args []string
 		want string
 	}{
-		"defaults":        {nil, ""},
-		"address":         {[]string{"--prometheus-address=prometheus:9090"}, "--prometheus-address"},
-		"no rollouts":     {[]string{"--concurrent-rollouts=0"}, "--concurrent-rollouts"},
-		"no room for Git": {[]string{"--git-size=0"}, "--git-size"},
-		"no port":         {[]string{"--plain-http-registries=r.example.com:5000,localhost"}, "--plain-http-registries \"localhost\" must be HOST:PORT"},
-		"no policy":       {[]string{"--route-policies=securitypolicies"}, "--route-policies"},
-		"no requests":     {[]string{"--kube-api-qps=0"}, "--kube-api-qps"},
-		"address is fine": {[]string{"--prometheus-address=https://prometheus:9090"}, ""},
+		"defaults":         {nil, ""},
+		"address":          {[]string{"--prometheus-address=prometheus:9090"}, "--prometheus-address"},
+		"no rollouts":      {[]string{"--concurrent-rollouts=0"}, "--concurrent-rollouts"},
+		"no room for Git":  {[]string{"--git-size=0"}, "--git-size"},
+		"no port":          {[]string{"--plain-http-registries=r.example.com:5000,localhost"}, "--plain-http-registries \"localhost\" must be HOST:PORT"},
+		"no policy":        {[]string{"--route-policies=securitypolicies"}, "--route-policies"},
+		"no requests":      {[]string{"--kube-api-qps=0"}, "--kube-api-qps"},
+		"an audit nowhere": {[]string{"--audit=otpl"}, `--audit "otpl" must be stdout, otlp, or the path of a file with a slash, e.g. ./otpl`},
+		"an audit's URL":   {[]string{"--audit=https://user:pass@c:4318"}, "--audit takes no URL: it must be otlp"},
+		"audit twice":      {[]string{"--audit=/a,./b"}, `--audit "/a,./b" must name stdout, otlp and a file once each at most`},
+		"audits":           {[]string{"--audit=stdout, otlp,/var/log/audit.jsonl"}, ""},
+		"address is fine":  {[]string{"--prometheus-address=https://prometheus:9090"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, fs := options{}, flag.NewFlagSet("belay", flag.ContinueOnError)
@@ -84,6 +89,24 @@ func TestFlagsAreChecked(t *testing.T) {
 				t.Errorf("got %v, want an error with %q", err, test.want)
 			}
 		})
+	}
+}
+
+// TestG18_AuditPlaces: what is wrong with the collector is said before anything starts, and only where there is one.
+func TestG18_AuditPlaces(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")
+	o, fs := options{}, flag.NewFlagSet("belay", flag.ContinueOnError)
+	o.bind(fs)
+	for audit, want := range map[string]string{"": "[] ", "stdout": "[stdout] ", "./otlp": "[file] ./otlp", "otlp": "[otlp] ", "/x/a.jsonl, otlp": "[file otlp] /x/a.jsonl"} {
+		o.audit = audit
+		to, path, err := o.auditTo()
+		if got := fmt.Sprint(to, " ", path); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", audit, got, err, want)
+		}
+		const text = "--audit otlp: OTEL_EXPORTER_OTLP_ENDPOINT must be a URL such as http://collector.monitoring:4318"
+		if err, named := o.validate(), strings.HasSuffix(audit, "otlp") && audit != "./otlp"; named != (err != nil) || named && err.Error() != text {
+			t.Errorf("%q: %v", audit, err)
+		}
 	}
 }
 

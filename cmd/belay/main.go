@@ -72,7 +72,7 @@ func (o *options) bind(fs *flag.FlagSet) {
 	fs.Int64Var(&o.gitMiB, "git-size", 1024, "how many MiB local copies of repositories may take: those used longest ago are dropped")
 	fs.StringVar(&o.routePolicies, "route-policies", "", "comma-separated kinds of policies, each RESOURCE.GROUP, that may be attached to single rules of routes; a step with match or mirror that would go around one is refused. Needs the right to list them: see config/policies")
 	fs.IntVar(&o.rollouts, "concurrent-rollouts", 8, "how many Rollouts are worked on at once")
-	fs.StringVar(&o.audit, "audit", "", "where audit events go, one JSON line each: stdout, or a file; empty turns it off")
+	fs.StringVar(&o.audit, "audit", "", "where audit events go, comma-separated: stdout, otlp (a collector: see the variables OTEL_EXPORTER_OTLP_*), the path of a file; empty turns it off")
 	fs.Int64Var(&o.auditBytes, "audit-max-bytes", 64<<20, "size at which the audit file is rotated")
 	fs.IntVar(&o.auditKeep, "audit-keep", 5, "how many rotated audit files are kept")
 	fs.Float64Var(&o.qps, "kube-api-qps", 100, "requests per second to the API server; the burst is twice that")
@@ -97,6 +97,9 @@ func (o *options) validate() error {
 	}
 	if o.gitMiB < 1 {
 		errs = append(errs, fmt.Errorf("--git-size %d must be at least 1", o.gitMiB))
+	}
+	if err := o.checkAudit(); err != nil {
+		errs = append(errs, err)
 	}
 	if o.auditBytes < 64<<10 {
 		errs = append(errs, fmt.Errorf("--audit-max-bytes %d must be at least 65536", o.auditBytes))
@@ -126,6 +129,15 @@ func run(log logr.Logger, o options) error {
 	if err := addControllers(mgr, o); err != nil {
 		return err
 	}
+	flush, err := addAudit(mgr, o)
+	if err != nil {
+		return err
+	}
 	log.Info("Starting", "bundles", bundleNamespace(o), "version", version, "namespaces", o.namespaces, "prometheus", o.prometheusAddress != "")
-	return mgr.Start(ctrl.SetupSignalHandler())
+	if err := mgr.Start(ctrl.SetupSignalHandler()); err != nil {
+		flush(0) // the lease may be another's: nothing is waited for
+		return err
+	}
+	flush(flushTime) // the lease has been given back: nobody waits for it
+	return nil
 }

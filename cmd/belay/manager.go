@@ -161,7 +161,6 @@ func addControllers(mgr ctrl.Manager, o options) error {
 			return r.SetupWithManager(mgr, revert.Options{})
 		},
 	}
-	setups = append(setups, func() error { return addAudit(mgr, o) })
 	for _, setup := range setups {
 		if err := setup(); err != nil {
 			return err

@@ -17,23 +17,30 @@ import (
 )
 
 var written = prometheus.NewCounterVec(prometheus.CounterOpts{
-	Name: "belay_audit_lines_total", Help: "Audit events, by kind of the event and result: written, failed.",
-}, []string{"kind", "result"})
+	Name: "belay_audit_lines_total", Help: "Audit events, by where they go, kind of the event, and result: written, failed, dropped.",
+}, []string{"to", "kind", "result"})
 
 func init() { metrics.Registry.MustRegister(written) }
 
 // Replay is how old an event may be that is told at the start, if the log cannot say that it was told before.
 const Replay = 15 * time.Minute
 
-// Observer tells of events.
+// Count counts what came of an event in a place.
+func Count(to, kind, result string) { written.WithLabelValues(to, kind, result).Inc() }
+
+// Observer tells of events in one place.
 type Observer struct {
 	Cache cache.Cache
 	To    audit.Log
-	Log   logr.Logger
+	// Name of the place, for the metric: stdout, file, otlp.
+	Name string
+	Log  logr.Logger
 	// Now is the clock; nil is the wall clock.
 	Now func() time.Time
 	// Remembers: the log knows what was written before this process started.
 	Remembers bool
+	// Counts: the log itself counts what comes of each event, since it knows later.
+	Counts bool
 }
 
 // NeedLeaderElection: events are told by who acts.
@@ -82,12 +89,12 @@ func (o *Observer) tell(before, after any, since time.Time) {
 		if told[e.ID] || e.Time.Before(since) {
 			continue
 		}
-		result := "written"
 		if err := o.To.Write(e); err != nil {
-			result = "failed"
+			Count(o.Name, e.Kind, "failed")
 			o.Log.Error(err, "An audit event could not be written", "kind", e.Kind, "id", e.ID)
+		} else if !o.Counts {
+			Count(o.Name, e.Kind, "written")
 		}
-		written.WithLabelValues(e.Kind, result).Inc()
 	}
 }
 

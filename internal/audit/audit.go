@@ -131,12 +131,18 @@ func (s *Stream) Write(e Event) error {
 	return nil
 }
 
-func lineOf(e Event) ([]byte, error) {
+// Line is the line of an event, without its end.
+func Line(e Event) ([]byte, error) {
 	line, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("encoding audit line: %w", err)
 	}
-	return append(line, '\n'), nil
+	return line, nil
+}
+
+func lineOf(e Event) ([]byte, error) {
+	line, err := Line(e)
+	return append(line, '\n'), err
 }
 
 // File is a Log in a file that is rotated.
