@@ -101,5 +101,5 @@ func openCollector(log logr.Logger) (*otlp.Log, error) {
 		return nil, err
 	}
 	log.Info("Audit events go to a collector", "collector", settings.Host())
-	return otlp.New(settings, otlp.Options{Version: version, Log: log, Told: func(kind, result string) { observe.Count(toOTLP, kind, result) }})
+	return otlp.New(settings, otlp.Options{Version: version, Log: log, Told: func(kind, result string) { observe.Count(toOTLP, kind, result) }}), nil
 }

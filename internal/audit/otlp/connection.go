@@ -2,19 +2,26 @@ package otlp
 
 import (
 	"bytes"
+	"cmp"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
-	sdklog "go.opentelemetry.io/otel/sdk/log"
-	collogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	logs "go.opentelemetry.io/proto/otlp/logs/v1"
+	resource "go.opentelemetry.io/proto/otlp/resource/v1"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -23,14 +30,11 @@ const (
 	maxRetryAfter = 5 * time.Minute
 )
 
-// connection sends batches by way of the exporter, one at a time, and sees for itself what the collector answers: the exporter
-// puts the answer's body into its errors, which may hold what we sent.
+// connection posts batches to a collector.
 type connection struct {
-	exporter sdklog.Exporter
+	settings Settings
+	version  string
 	client   *http.Client
-	host     string
-	under    http.RoundTripper
-	last     answer
 }
 
 // answer is what came of one request.
@@ -45,53 +49,72 @@ type answer struct {
 	rejected int
 }
 
-func newConnection(s Settings) *connection {
+func newConnection(s Settings, version string) *connection {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig, transport.MaxResponseHeaderBytes = s.TLS, maxAnswer
-	c := &connection{under: transport, host: s.Host()}
-	c.client = &http.Client{Transport: c, Timeout: s.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error {
+	return &connection{settings: s, version: version, client: &http.Client{Transport: transport, Timeout: s.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // headers are for the collector that was named
-	}}
-	return c
+	}}}
 }
 
-// send sends a batch once. It is called by one goroutine.
-func (c *connection) send(ctx context.Context, batch []sdklog.Record) answer {
-	if ctx.Err() != nil {
-		return answer{why: "there was no time left", again: true}
+// encode is the body of a request: an ExportLogsServiceRequest, which on the wire is a LogsData. The package of the former would
+// bring gRPC along.
+func (c *connection) encode(records []*logs.LogRecord) ([]byte, error) {
+	from := maps.Clone(c.settings.Resource)
+	from[string(semconv.ServiceNameKey)] = cmp.Or(from[string(semconv.ServiceNameKey)], "belay")
+	from[string(semconv.ServiceVersionKey)] = cmp.Or(from[string(semconv.ServiceVersionKey)], c.version)
+	of := &resource.Resource{}
+	for _, key := range slices.Sorted(maps.Keys(from)) {
+		of.Attributes = append(of.Attributes, &common.KeyValue{Key: key, Value: text(from[key])})
 	}
-	c.last = answer{why: "a request could not be made of them"}
-	_ = c.exporter.Export(ctx, batch) // what it says is in c.last, without secrets
-	return c.last
+	scope := &common.InstrumentationScope{Name: "belay.dev/audit", Version: c.version}
+	raw, err := proto.Marshal(&logs.LogsData{ResourceLogs: []*logs.ResourceLogs{{Resource: of, SchemaUrl: semconv.SchemaURL,
+		ScopeLogs: []*logs.ScopeLogs{{Scope: scope, SchemaUrl: semconv.SchemaURL, LogRecords: records}}}}})
+	if err != nil || !c.settings.Gzip {
+		return raw, err
+	}
+	var out bytes.Buffer
+	zip := gzip.NewWriter(&out)
+	_, err = zip.Write(raw)
+	err = errors.Join(err, zip.Close())
+	return out.Bytes(), err
 }
 
-// RoundTrip implements http.RoundTripper. The exporter sees the status alone.
-func (c *connection) RoundTrip(request *http.Request) (*http.Response, error) {
-	response, err := c.under.RoundTrip(request)
+// send posts a body once.
+func (c *connection) send(ctx context.Context, body []byte) answer {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, c.settings.Endpoint.String(), bytes.NewReader(body))
 	if err != nil {
-		c.last = answer{why: reason(err), again: true}
-		return nil, err
+		return answer{why: "no request can be made for it"}
+	}
+	for name, value := range c.settings.Headers {
+		request.Header.Set(name, value)
+	}
+	request.Header.Set("User-Agent", "belay/"+c.version)
+	request.Header.Set("Content-Type", "application/x-protobuf")
+	if c.settings.Gzip {
+		request.Header.Set("Content-Encoding", "gzip")
+	}
+	response, err := c.client.Do(request)
+	if err != nil {
+		return answer{why: reason(err), again: true}
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	if c.last = read(response, body); err != nil && c.last.why == "" {
-		c.last = answer{why: "its answer was cut off: " + reason(err), again: true}
-		return nil, err
+	said, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
+	a := read(response, said)
+	if err != nil && a.why == "" {
+		return answer{why: "its answer was cut off: " + reason(err), again: true}
 	}
-	response.Body, response.ContentLength = http.NoBody, 0
-	return response, nil
+	return a
 }
 
-// read is what an answer means, after the specification of OTLP.
+// read is what an answer means, after the specification of OTLP. What it says in words may hold what we sent, and is left out.
 func read(response *http.Response, body []byte) answer {
 	code := response.StatusCode
 	if code >= 200 && code < 300 {
-		var said collogs.ExportLogsServiceResponse
-		kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
-		if kind != "application/x-protobuf" || proto.Unmarshal(bytes.Clone(body), &said) != nil {
+		if kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type")); kind != "application/x-protobuf" {
 			return answer{}
 		}
-		return answer{rejected: int(max(0, said.GetPartialSuccess().GetRejectedLogRecords()))}
+		return answer{rejected: rejected(body)}
 	}
 	a := answer{why: fmt.Sprintf("it answers %d %s", code, http.StatusText(code))}
 	switch code {
@@ -99,6 +122,35 @@ func read(response *http.Response, body []byte) answer {
 		a.again, a.after = true, retryAfter(response.Header.Get("Retry-After"))
 	}
 	return a
+}
+
+// rejected reads partial_success.rejected_log_records of an ExportLogsServiceResponse: field 1 of field 1.
+func rejected(body []byte) int {
+	partial, _ := fieldOne(body)
+	_, records := fieldOne(partial)
+	return int(min(max(int64(records), 0), batchEvents))
+}
+
+// fieldOne is field 1 of a message, be it bytes or a number.
+func fieldOne(message []byte) (content []byte, number uint64) {
+	for len(message) > 0 {
+		id, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			break
+		}
+		message = message[n:]
+		if n = protowire.ConsumeFieldValue(id, kind, message); n < 0 {
+			break
+		}
+		switch {
+		case id == 1 && kind == protowire.BytesType:
+			content, _ = protowire.ConsumeBytes(message)
+		case id == 1 && kind == protowire.VarintType:
+			number, _ = protowire.ConsumeVarint(message)
+		}
+		message = message[n:]
+	}
+	return content, number
 }
 
 func retryAfter(value string) time.Duration {

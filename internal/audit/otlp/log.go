@@ -2,17 +2,13 @@ package otlp
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
-	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
-	otellog "go.opentelemetry.io/otel/log"
-	sdklog "go.opentelemetry.io/otel/sdk/log"
-	"go.opentelemetry.io/otel/sdk/resource"
 	semconv "go.opentelemetry.io/otel/semconv/v1.41.0"
+	common "go.opentelemetry.io/proto/otlp/common/v1"
+	logs "go.opentelemetry.io/proto/otlp/logs/v1"
 
 	"github.com/belay-delivery/belay/internal/audit"
 )
@@ -33,39 +29,15 @@ type Options struct {
 }
 
 // Log is an audit.Log that sends events to a collector. Write never waits for it.
-type Log struct {
-	logger otellog.Logger
-	queue  *queue
-}
+type Log struct{ queue *queue }
 
 // New begins to send. Nothing is sent until there is an event: the collector need not be there yet.
-func New(s Settings, o Options) (*Log, error) {
+func New(s Settings, o Options) *Log {
 	return newLog(s, o, bounds{events: maxEvents, bytes: maxBytes, first: firstWait, most: mostWait, patience: patience})
 }
 
-func newLog(s Settings, o Options, b bounds) (*Log, error) {
-	ctx := context.Background()
-	from, err := resource.New(ctx, resource.WithTelemetrySDK(),
-		resource.WithAttributes(semconv.ServiceName("belay"), semconv.ServiceVersion(o.Version)), resource.WithFromEnv())
-	if err != nil {
-		return nil, errors.New("OTEL_RESOURCE_ATTRIBUTES must be NAME=VALUE, comma-separated, and values percent-encoded")
-	}
-	c := newConnection(s)
-	options := []otlploghttp.Option{otlploghttp.WithEndpointURL(s.Endpoint.String()), otlploghttp.WithHeaders(s.Headers), otlploghttp.WithTimeout(s.Timeout),
-		otlploghttp.WithCompression(otlploghttp.NoCompression), otlploghttp.WithRetry(otlploghttp.RetryConfig{}), otlploghttp.WithHTTPClient(c.client)}
-	if s.Gzip {
-		options = append(options, otlploghttp.WithCompression(otlploghttp.GzipCompression))
-	}
-	if s.TLS != nil {
-		options = append(options, otlploghttp.WithTLSClientConfig(s.TLS))
-	}
-	if c.exporter, err = otlploghttp.New(ctx, options...); err != nil {
-		return nil, fmt.Errorf("making the exporter: %w", err)
-	}
-	q := newQueue(c, b, o)
-	provider := sdklog.NewLoggerProvider(sdklog.WithResource(from), sdklog.WithProcessor(q))
-	logger := provider.Logger("belay.dev/audit", otellog.WithInstrumentationVersion(o.Version), otellog.WithSchemaURL(semconv.SchemaURL))
-	return &Log{logger: logger, queue: q}, nil
+func newLog(s Settings, o Options, b bounds) *Log {
+	return &Log{queue: newQueue(newConnection(s, o.Version), b, o)}
 }
 
 // Write implements audit.Log: it puts an event at the end of the queue.
@@ -74,39 +46,32 @@ func (l *Log) Write(e audit.Event) error {
 	if err != nil {
 		return err
 	}
-	l.logger.Emit(context.Background(), record)
+	l.queue.add(e.Kind, record)
 	return nil
 }
 
 // Close sends what is queued, each batch once more, until the context ends. What is left then is dropped.
-func (l *Log) Close(ctx context.Context) { _ = l.queue.Shutdown(ctx) }
-
-const kindAttribute = "belay.kind"
+func (l *Log) Close(ctx context.Context) { l.queue.close(ctx) }
 
 // recordOf is the log record of an event: its line is the body, and what people search for are attributes.
-func recordOf(e audit.Event) (otellog.Record, error) {
-	var r otellog.Record
+func recordOf(e audit.Event) (*logs.LogRecord, error) {
 	line, err := audit.Line(e)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
-	r.SetEventName("belay.audit." + strings.ToLower(e.Kind))
-	r.SetTimestamp(e.Time)
-	r.SetObservedTimestamp(time.Now())
-	r.SetBody(otellog.StringValue(string(line)))
-	r.SetSeverity(otellog.SeverityInfo)
+	r := &logs.LogRecord{TimeUnixNano: uint64(e.Time.UnixNano()), ObservedTimeUnixNano: uint64(time.Now().UnixNano()), EventName: "belay.audit." + strings.ToLower(e.Kind),
+		SeverityNumber: logs.SeverityNumber_SEVERITY_NUMBER_INFO, SeverityText: "INFO", Body: text(string(line))}
 	if warns[e.Outcome] {
-		r.SetSeverity(otellog.SeverityWarn)
+		r.SeverityNumber, r.SeverityText = logs.SeverityNumber_SEVERITY_NUMBER_WARN, "WARN"
 	}
-	r.SetSeverityText(r.Severity().String())
-	r.AddAttributes(otellog.String(kindAttribute, e.Kind))
 	for _, a := range []struct{ key, value string }{
 		{string(semconv.LogRecordUIDKey), e.ID},
 		{string(semconv.K8SNamespaceNameKey), e.Subject.Namespace},
-		{"k8s.object.kind", e.Subject.Kind},
+		{"k8s.object.kind", e.Subject.Kind}, // these three as the collector's own receiver of Kubernetes events has them
 		{"k8s.object.name", e.Subject.Name},
 		{"k8s.object.uid", e.Subject.UID},
 		{string(semconv.VCSRefHeadRevisionKey), e.Commit},
+		{"belay.kind", e.Kind},
 		{"belay.object", e.Object},
 		{"belay.actor", e.Actor},
 		{"belay.trigger", e.Trigger},
@@ -115,10 +80,14 @@ func recordOf(e audit.Event) (otellog.Record, error) {
 		{"belay.reason", e.Reason},
 	} {
 		if a.value != "" {
-			r.AddAttributes(otellog.String(a.key, strings.ToValidUTF8(a.value, "\ufffd")))
+			r.Attributes = append(r.Attributes, &common.KeyValue{Key: a.key, Value: text(a.value)})
 		}
 	}
 	return r, nil
+}
+
+func text(value string) *common.AnyValue {
+	return &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: strings.ToValidUTF8(value, "\ufffd")}}
 }
 
 // warns are the outcomes that somebody may want to look at.

@@ -139,9 +139,7 @@ func send(t *testing.T, b bounds, env map[string]string) *sender {
 		s.mu.Unlock()
 		notice()
 	}
-	if s.Log, err = newLog(settings, Options{Version: "v1.2.3", Log: log, Told: count}, b); err != nil {
-		t.Fatal(err)
-	}
+	s.Log = newLog(settings, Options{Version: "v1.2.3", Log: log, Told: count}, b)
 	t.Cleanup(func() { s.close(0) })
 	return s
 }
@@ -226,7 +224,7 @@ func TestG18_OTLPWholeAndInOrder(t *testing.T) {
 			c := newCollector(t)
 			env := at(c)
 			env["OTEL_EXPORTER_OTLP_COMPRESSION"], env["OTEL_EXPORTER_OTLP_HEADERS"] = compression, "authorization=Bearer%20t0ken, x-tenant = a%2Cb"
-			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "k8s.cluster.name=prod")
+			env["OTEL_RESOURCE_ATTRIBUTES"] = "k8s.cluster.name=prod"
 			s := send(t, quick, env)
 			s.put(t, 0, 2000)
 			s.close(20 * time.Second)

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	otellog "go.opentelemetry.io/otel/log"
-	sdklog "go.opentelemetry.io/otel/sdk/log"
+	logs "go.opentelemetry.io/proto/otlp/logs/v1"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -33,13 +33,12 @@ type bounds struct {
 }
 
 type item struct {
-	record sdklog.Record
+	record *logs.LogRecord
 	kind   string
 	size   int
 }
 
-// queue is a processor of the SDK that keeps records until they were sent, or there is no room. The SDK's own neither says how many
-// it dropped nor waits for a collector that refuses connections.
+// queue keeps records until they were sent, or there is no room.
 type queue struct {
 	to     *connection
 	bounds bounds
@@ -59,31 +58,17 @@ type queue struct {
 	burst burst
 }
 
-var _ sdklog.Processor = (*queue)(nil)
-
 func newQueue(to *connection, b bounds, o Options) *queue {
-	q := &queue{to: to, bounds: b, told: o.Told, log: o.Log.WithValues("collector", to.host),
+	q := &queue{to: to, bounds: b, told: o.Told, log: o.Log.WithValues("collector", to.settings.Host()),
 		wake: make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{})}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	go q.run()
 	return q
 }
 
-// Enabled implements sdklog.Processor.
-func (q *queue) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
-
-// OnEmit implements sdklog.Processor: it takes a record in, and drops the oldest where there is no room.
-func (q *queue) OnEmit(_ context.Context, r *sdklog.Record) error {
-	in := item{record: r.Clone()}
-	body := r.Body()
-	in.size = overhead + len(body.AsString())
-	r.WalkAttributes(func(kv otellog.KeyValue) bool {
-		if in.size += len(kv.Value.AsString()); kv.Key == kindAttribute {
-			in.kind = kv.Value.AsString()
-		}
-		return true
-	})
-	if out, closed := q.put(in); closed {
+// add takes a record in, and drops the oldest where there is no room.
+func (q *queue) add(kind string, record *logs.LogRecord) {
+	if out, closed := q.put(item{record: record, kind: kind, size: overhead + proto.Size(record)}); closed {
 		q.drop(out, "the manager stops")
 	} else if len(out) > 0 {
 		q.drop(out, fmt.Sprintf("the queue of %d events or %d MiB is full", q.bounds.events, q.bounds.bytes>>20))
@@ -92,7 +77,6 @@ func (q *queue) OnEmit(_ context.Context, r *sdklog.Record) error {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // put returns what there is no room for.
@@ -158,14 +142,19 @@ func (q *queue) run() {
 
 // deliver sends a batch until the collector takes or refuses it, or time is up; once more where the manager stops.
 func (q *queue) deliver(batch []item) {
-	records := make([]sdklog.Record, len(batch))
+	records := make([]*logs.LogRecord, len(batch))
 	for i := range batch {
 		records[i] = batch[i].record
+	}
+	body, err := q.to.encode(records)
+	if err != nil {
+		q.drop(batch, "they could not be encoded")
+		return
 	}
 	began := time.Now()
 	for wait := q.bounds.first; ; wait = min(2*wait, q.bounds.most) {
 		last := q.stopping()
-		a := q.to.send(q.ctx, records)
+		a := q.to.send(q.ctx, body)
 		switch {
 		case a.why == "":
 			q.taken(batch, a.rejected)
@@ -227,11 +216,8 @@ func (q *queue) drop(items []item, why string) {
 	}
 }
 
-// ForceFlush implements sdklog.Processor. Records are sent as soon as they can be.
-func (q *queue) ForceFlush(context.Context) error { return nil }
-
-// Shutdown implements sdklog.Processor.
-func (q *queue) Shutdown(ctx context.Context) error {
+// close sends what there is, until the context ends.
+func (q *queue) close(ctx context.Context) {
 	q.mu.Lock()
 	first := !q.closed
 	q.closed = true
@@ -250,7 +236,6 @@ func (q *queue) Shutdown(ctx context.Context) error {
 	if lost, over := q.burst.over(true); over {
 		q.log.Info("Sending audit events has stopped", "lost", lost)
 	}
-	return nil
 }
 
 // burst is a time in which the collector does not take all that there is, from the first request or event on that it concerns until

@@ -33,6 +33,8 @@ type Settings struct {
 	Timeout time.Duration
 	// TLS is nil where the environment says nothing: the system's authorities, no certificate of our own.
 	TLS *tls.Config
+	// Resource says what sends: service.name, k8s.cluster.name.
+	Resource map[string]string
 }
 
 // environment reads variables of OpenTelemetry: that of logs goes before that of all signals.
@@ -54,14 +56,21 @@ func (get environment) pick(suffix string) (name, value string) {
 // is wrong and never its value, which may be secret.
 func FromEnvironment(get func(string) string) (Settings, error) {
 	env, s := environment(get), Settings{}
-	var errs [6]error
+	var errs [7]error
 	s.Endpoint, errs[0] = env.endpoint()
-	s.Headers, errs[1] = env.headers()
+	name, value := env.pick("HEADERS")
+	s.Headers, errs[1] = pairs(name, value, func(key, value string) bool {
+		return httpguts.ValidHeaderFieldName(key) && httpguts.ValidHeaderFieldValue(value)
+	})
 	s.Gzip, errs[2] = env.gzip()
 	s.Timeout, errs[3] = env.timeout()
 	s.TLS, errs[4] = env.tls(s.Endpoint)
 	if name, value := env.pick("PROTOCOL"); name != "" && value != "http/protobuf" {
 		errs[5] = fmt.Errorf("%s must be http/protobuf or unset: nothing else is spoken; collectors listen for it on port 4318", name)
+	}
+	s.Resource, errs[6] = pairs("OTEL_RESOURCE_ATTRIBUTES", env("OTEL_RESOURCE_ATTRIBUTES"), func(key, _ string) bool { return key != "" })
+	if name := env("OTEL_SERVICE_NAME"); name != "" && s.Resource != nil {
+		s.Resource["service.name"] = name
 	}
 	return s, errors.Join(errs[:]...)
 }
@@ -89,8 +98,8 @@ func (get environment) endpoint() (*url.URL, error) {
 	return u, nil
 }
 
-func (get environment) headers() (map[string]string, error) {
-	name, value := get.pick("HEADERS")
+// pairs reads NAME=VALUE, comma-separated, values percent-encoded.
+func pairs(name, value string, valid func(key, value string) bool) (map[string]string, error) {
 	out := map[string]string{}
 	for i, entry := range strings.Split(value, ",") {
 		if strings.TrimSpace(entry) == "" {
@@ -99,7 +108,7 @@ func (get environment) headers() (map[string]string, error) {
 		key, escaped, found := strings.Cut(entry, "=")
 		key = strings.TrimSpace(key)
 		text, err := url.PathUnescape(strings.TrimSpace(escaped))
-		if !found || err != nil || !httpguts.ValidHeaderFieldName(key) || !httpguts.ValidHeaderFieldValue(text) {
+		if !found || err != nil || !valid(key, text) {
 			return nil, fmt.Errorf("%s: entry %d must be NAME=VALUE, and the value percent-encoded where it has commas, percent signs or spaces", name, i+1)
 		}
 		out[key] = text
