@@ -92,7 +92,7 @@ func text(value string) *common.AnyValue {
 
 // warns are the outcomes that somebody may want to look at.
 var warns = map[string]bool{
-	"Failed": true, "RolledBack": true, "VerdictRolledBack": true, "Aborted": true, "VerdictAborted": true, // rounds and attempts
+	"Failed": true, "Unhealthy": true, "RolledBack": true, "VerdictRolledBack": true, "Aborted": true, "VerdictAborted": true, // rounds and attempts
 	"Open": true, "AwaitingApproval": true, "Fighting": true, // drift
 	"Refused": true, "Declined": true, "Suspended": true, "Conflict": true, "Rejected": true, // decisions and reverts
 }
