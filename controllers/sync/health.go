@@ -84,6 +84,7 @@ func (v vitals) sum() *health {
 	}
 	slices.Sort(failed)
 	slices.Sort(moving)
+	moving = slices.Compact(moving)
 	switch {
 	case len(failed) > 0:
 		return &health{metav1.ConditionFalse, ReasonUnhealthy, failed}
@@ -185,8 +186,7 @@ func (r *Reconciler) lookAfter(ctx context.Context, sync *v1alpha1.Sync, done *r
 	return err
 }
 
-// read judges objects anew, which are named with the version as of which they are to be seen. An object that could not be read is not
-// well.
+// read judges objects anew, which are named with the version as of which they are to be seen. What could not be read is not well.
 func (r *Reconciler) read(ctx context.Context, sync *v1alpha1.Sync, before vitals, unread map[drift.Ref]string) (vitals, error) {
 	if before != nil && len(unread) == 0 {
 		return before, nil
@@ -203,19 +203,20 @@ func (r *Reconciler) read(ctx context.Context, sync *v1alpha1.Sync, before vital
 		var live *unstructured.Unstructured
 		if live, err = cluster.read(ctx, e); err != nil {
 			err = fmt.Errorf("reading %s: %w", name(e), err)
-			after[refOf(e)] = ailment{text: cut(err.Error(), 256)}
 			continue
 		}
 		delete(unread, refOf(e))
 		after.take(e, live)
 		judged = append(judged, judgedAt(e, live, asOf))
 	}
-	if err == nil {
-		for ref := range unread { // it is no longer one of ours
-			delete(after, ref)
+	for ref := range unread {
+		if _, ill := after[ref]; err == nil {
+			delete(after, ref) // it is no longer one of ours
+		} else if !ill {
+			after[ref] = ailment{text: cut(err.Error(), 256)}
 		}
 	}
-	if err != nil && len(after) == 0 {
+	if before == nil && err != nil { // it is not kept: all are read again
 		after[drift.Ref{}] = ailment{text: cut(err.Error(), 256)}
 	}
 	if before != nil || err == nil {

@@ -281,6 +281,11 @@ func TestG22_WhatHasBegunIsFinished(t *testing.T) {
 	if _, err := w.r.Reconcile(t.Context(), ctrl.Request{NamespacedName: w.key("prod")}); err == nil || value(w, "p") != "2" {
 		t.Fatalf("the failure was not injected: %v, p = %s", err, value(w, "p"))
 	}
+	var prod v1alpha1.Sync
+	w.get("prod", &prod)
+	if r := inForce(&prod.Status); r.HealthyUntil == nil || r.Broken != "" {
+		t.Errorf("what was in force before is said to soak on: %+v", r)
+	}
 	w.webIs(failed)
 	w.healthy("shop", metav1.ConditionFalse)
 	w.seen.take()
@@ -342,6 +347,13 @@ func TestG23_AReadThatFailsIsNoHealth(t *testing.T) {
 	s := w.healthy("shop", metav1.ConditionUnknown)
 	if c := healthOf(&s.Status); !strings.Contains(c.Message, "reading Rollout.belay.dev "+w.env.Namespace+"/web") {
 		t.Errorf("Healthy: %s", c.Message)
+	}
+	for range 2 {
+		_, _ = w.try()
+		w.get("shop", s)
+		if c := healthOf(&s.Status); c.Status != metav1.ConditionUnknown {
+			t.Errorf("Healthy is %s: %s", c.Status, c.Message)
+		}
 	}
 	w.seen.answer = nil
 	w.healthy("shop", metav1.ConditionFalse)
