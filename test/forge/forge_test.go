@@ -264,7 +264,7 @@ func TestG30_ARealForgeGetsNoDuplicates(t *testing.T) {
 	var left []int
 	for _, p := range w.pulls() {
 		if p.State == "open" {
-			left = append(left, int(p.Number))
+			left = append(left, p.Number)
 		}
 	}
 	now, err := forge.Find(t.Context(), f, "rollback/x", "main")
