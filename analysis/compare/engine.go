@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	// restartEvery is how often a new start is averaged into the evidence of harm.
+	// restartEvery is how often a new start is averaged into the evidence of harm, and at full weight of safety.
 	restartEvery = 2 * time.Minute
 	// leastBad and leastBadBlocks are needed before anything is halted: bad requests of the canary, and blocks with them.
 	leastBad, leastBadBlocks = 5, 2
@@ -63,7 +63,7 @@ func (e *Engine) StepAt(at time.Time, weight, next float64) {
 	e.stepFrom, e.next, e.full = at, min(1, max(next, 1e-3)), weight >= 1
 	for _, j := range e.metrics {
 		for _, s := range j.signals {
-			s.safety, s.stepRequests = newSafety(), 0
+			s.safety, s.stepRequests = newSafety(e.full), 0
 		}
 		if j.levels != nil && !e.full { // at full weight the last proof stands
 			j.levels.step()
@@ -100,6 +100,18 @@ func (e *Engine) restart(at time.Time) {
 	e.restarted = at
 }
 
+// restartSafety begins the proof of full weight anew, beside the one that is under way.
+func (e *Engine) restartSafety() {
+	if !e.full {
+		return
+	}
+	for _, j := range e.metrics {
+		for _, s := range j.signals {
+			s.safety.restart()
+		}
+	}
+}
+
 // Add takes in the next block.
 func (e *Engine) Add(b Block) {
 	switch {
@@ -110,6 +122,7 @@ func (e *Engine) Add(b Block) {
 		}
 	case b.Start.Sub(e.restarted) >= restartEvery:
 		e.restart(b.Start)
+		e.restartSafety()
 	}
 	for i, j := range e.metrics {
 		j.add(b.Metrics[i], b.Start, e.cfg, e.next, e.full)

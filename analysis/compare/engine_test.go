@@ -135,6 +135,33 @@ func TestEvidenceAcrossSteps(t *testing.T) {
 	}
 }
 
+// At full weight there is nobody to share the blame with: a minute in which much fails holds the step up, and not for an hour.
+func TestTroubleAtFullWeight(t *testing.T) {
+	const most = 10 * time.Minute
+	for _, share := range []float64{0.05, 0.3, 0.9} {
+		c, e := newCourse(1, 250), New(Config{Metrics: []Metric{{Name: "errors", Kind: Errors}}})
+		c.stable, c.canary = 0.003, 0.003
+		c.reference(e)
+		e.StepAt(noon.Add(time.Duration(c.block)*step), 0.5, 1)
+		if got := c.run(e, 200); got != Step {
+			t.Fatalf("half: %s", got)
+		}
+		e.StepAt(noon.Add(time.Duration(c.block)*step), 1, 1)
+		c.noStable, c.n, c.canary = true, 750, share
+		if got := c.run(e, 4); got != Watch {
+			t.Fatalf("while %g of the requests fail: %s", share, got)
+		}
+		from, text := c.block, e.Report()[0].Text
+		c.canary = 0.003
+		got := c.run(e, 400)
+		took := time.Duration(c.block-from) * step
+		t.Logf("a minute of %g: %s after %s; %s", share, got, took, text)
+		if got != Step || took > most {
+			t.Errorf("a minute of %g: %s after %s, want Step within %s", share, got, took, most)
+		}
+	}
+}
+
 // One burst, however large, does not halt.
 func TestOneBurst(t *testing.T) {
 	c, e := newCourse(5, 1000), New(Config{Metrics: []Metric{{Name: "errors"}}})

@@ -73,7 +73,7 @@ func TestSafetyIsFair(t *testing.T) {
 					for _, worse := range []float64{1, 1.5} {
 						pc := ps * ratio * worse
 						mirror := func(s split) float64 {
-							f := newSafety()
+							f := newSafety(false)
 							f.add(s, ratio, 0, 1)
 							return 2*f.value() - 1 // the other half stands at 1
 						}
@@ -81,7 +81,7 @@ func TestSafetyIsFair(t *testing.T) {
 							t.Errorf("mirror: nc %d, ns %d, stable %g, ratio %g, x%g: mean %.9f", nc, ns, ps, ratio, worse, e)
 						}
 						alone := func(s split) float64 {
-							f := newSafety()
+							f := newSafety(false)
 							f.add(split{nc: s.nc, xc: s.xc}, ratio, ps*ratio, 1)
 							return 2*f.value() - 1
 						}
@@ -141,24 +141,34 @@ func TestEverHalted(t *testing.T) {
 	}
 }
 
-// A step that would expose users to exactly what must be ruled out is opened with a probability of at most beta.
+// A step that would expose users to exactly what must be ruled out is opened with a probability of at most beta; also at full
+// weight, where there is no stable traffic, and later starts are averaged in.
 func TestEverStepped(t *testing.T) {
-	const beta, runs, blocks, p, excess = 0.05, 3000, 60, 0.002, 0.02
-	r := rand.New(rand.NewPCG(3, 4))
-	poisson := func(mean float64) float64 { return distuv.Poisson{Lambda: mean, Src: r}.Rand() }
-	opened := 0
-	for range runs {
-		f := newSafety()
-		for range blocks {
-			f.add(split{75, poisson(75 * (2*p + excess)), 1425, poisson(1425 * p)}, 2+excess/p, p+excess, 1)
-			if f.value() >= 1/beta {
-				opened++
-				break
+	const beta, runs, blocks, p, excess = 0.05, 3000, 120, 0.002, 0.02
+	for _, full := range []bool{false, true} {
+		r := rand.New(rand.NewPCG(3, 4))
+		poisson := func(mean float64) float64 { return distuv.Poisson{Lambda: mean, Src: r}.Rand() }
+		opened := 0
+		for range runs {
+			f := newSafety(full)
+			for i := range blocks {
+				s, bound := split{75, poisson(75 * (2*p + excess)), 1425, poisson(1425 * p)}, p+excess
+				if full {
+					if s.ns, s.xs, bound = 0, 0, 2*p+excess; i > 0 && i%8 == 0 {
+						f.restart()
+					}
+				}
+				f.add(s, 2+excess/p, bound, 1)
+				if f.value() >= 1/beta {
+					opened++
+					break
+				}
 			}
 		}
-	}
-	if most := runs*beta + 3*math.Sqrt(runs*beta); float64(opened) > most {
-		t.Errorf("opened %d of %d, more than %.0f", opened, runs, most)
+		t.Logf("full weight %v: opened %d of %d", full, opened, runs)
+		if most := runs*beta + 3*math.Sqrt(runs*beta); float64(opened) > most {
+			t.Errorf("full weight %v: opened %d of %d, more than %.0f", full, opened, runs, most)
+		}
 	}
 }
 

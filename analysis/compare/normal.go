@@ -57,7 +57,7 @@ func (n *normal) restart() {
 
 func (n *normal) weighted(i int) float64 {
 	r := n.restarts[i]
-	return restartWeight(r.k) * mixture(n.s-r.s, n.w-r.w)
+	return laterOfHarm / (float64(r.k) * float64(r.k+1)) * mixture(n.s-r.s, n.w-r.w)
 }
 
 func mixture(s, w float64) float64 {

@@ -46,7 +46,7 @@ func TestRestartRateIsFair(t *testing.T) {
 					h := newHarm()
 					h.rate(split{nc: seconds, xc: float64(x)}, rate)
 					harmMean += p * h.since(nil)
-					f := newSafety()
+					f := newSafety(false)
 					f.rate(split{nc: seconds, xc: float64(x)}, rate)
 					safetyMean += distuv.Poisson{Lambda: rate / worse * seconds}.Prob(float64(x)) * f.value()
 				}

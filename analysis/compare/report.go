@@ -103,7 +103,11 @@ func (e *Engine) wait(i int, j *judged) time.Duration {
 			continue
 		}
 		q := Question{Stable: s.stable.share(), Dispersion: s.dispersion.phi(), Weight: 0.5}
-		left := ToStep(e.cfg, i, q, e.next) * math.Min(1, math.Log(1/e.cfg.Beta/value)/(math.Log(1/e.cfg.Beta)+safetyCost))
+		share := math.Log(1/e.cfg.Beta/value) / (math.Log(1/e.cfg.Beta) + safetyCost)
+		if !e.full { // at full weight it may be as long as the weight of a later start asks
+			share = math.Min(1, share)
+		}
+		left := ToStep(e.cfg, i, q, e.next) * share
 		if d := left / s.stepRequests * took.Seconds(); d < (24 * time.Hour).Seconds() {
 			longest = max(longest, time.Duration(d*float64(time.Second)))
 		}

@@ -27,7 +27,7 @@ type signal struct {
 }
 
 func newSignal(bound float64) *signal {
-	return &signal{bound: bound, harm: newHarm(), safety: newSafety(), dispersion: newDispersion(), effect: newEffect()}
+	return &signal{bound: bound, harm: newHarm(), safety: newSafety(false), dispersion: newDispersion(), effect: newEffect()}
 }
 
 // evidence that the canary is worse than the margin: of both tests, where there are two, the average.
