@@ -234,17 +234,26 @@ func (w *world) expectProd(applied, waits string) {
 	}
 }
 
-// TestG22_WhatBreaksAfterItsSoakIsNotTaken: neither while it is broken, nor when another bundle has taken its place.
-func TestG22_WhatBreaksAfterItsSoakIsNotTaken(t *testing.T) {
-	both := func(n string) map[string]string {
-		return map[string]string{"prod/p.yaml": configMap("p", n), "apps/a.yaml": configMap("a", n)}
-	}
+// both is bundle n of shop and of prod.
+func both(n string) map[string]string {
+	return map[string]string{"prod/p.yaml": configMap("p", n), "apps/a.yaml": configMap("a", n)}
+}
+
+// firstSoaked has prod follow shop, and run what soaked there.
+func firstSoaked(t *testing.T) *world {
+	t.Helper()
 	w := soakWorld(t, both("1"))
 	w.follow()
 	w.webIs(well)
 	w.healthy("shop", metav1.ConditionTrue)
 	w.pass(31 * time.Minute)
 	w.expectProd("1", "")
+	return w
+}
+
+// TestG22_WhatBreaksAfterItsSoakIsNotTaken: neither while it is broken, nor when another bundle has taken its place.
+func TestG22_WhatBreaksAfterItsSoakIsNotTaken(t *testing.T) {
+	w := firstSoaked(t)
 	w.commit(both("2"))
 	start := w.now
 	w.expectSoak(w.healthy("shop", metav1.ConditionTrue), start, "0s to -")
@@ -265,15 +274,7 @@ func TestG22_WhatBreaksAfterItsSoakIsNotTaken(t *testing.T) {
 
 // TestG22_WhatHasBegunIsFinished although what it follows breaks meanwhile: it does not go back in the middle.
 func TestG22_WhatHasBegunIsFinished(t *testing.T) {
-	both := func(n string) map[string]string {
-		return map[string]string{"prod/p.yaml": configMap("p", n), "apps/a.yaml": configMap("a", n)}
-	}
-	w := soakWorld(t, both("1"))
-	w.follow()
-	w.webIs(well)
-	w.healthy("shop", metav1.ConditionTrue)
-	w.pass(31 * time.Minute)
-	w.expectProd("1", "")
+	w := firstSoaked(t)
 	w.commit(both("2"))
 	w.healthy("shop", metav1.ConditionTrue)
 	w.pass(31 * time.Minute)
