@@ -75,6 +75,14 @@ generate: ## write deepcopy functions, CRDs and reference pages
 	$(BIN)/crdgen config/crd
 	$(BIN)/refdoc config/crd docs/reference
 
+.PHONY: bench fuzz
+BENCHTIME ?= 1s
+bench: ## what the engine, the plan of a Sync and the revert cost: every Go benchmark, with memory (BENCHTIME=1s)
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 60m $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+FUZZTIME ?= 20s
+fuzz: ## every fuzzer, one after the other: what comes from Git, Prometheus, webhooks, registries and files (FUZZTIME=20s of each)
+	./test/fuzz $(FUZZTIME)
+
 .PHONY: bench-verdicts
 SEEDS ?= 1000
 bench-verdicts: ## how verdicts do, against other rules: writes the tables of docs/verdicts.md (1,000 seeds: about an hour of one core; build/verdicts keeps what was measured: remove it when rules change)

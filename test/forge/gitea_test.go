@@ -16,6 +16,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 const (
@@ -40,6 +43,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	ctrl.SetLogger(logr.Discard())
 	code := m.Run()
 	stop()
 	os.Exit(code)
@@ -106,6 +110,7 @@ OFFLINE_MODE = true
 DB_TYPE = sqlite3
 PATH = %s
 SQLITE_JOURNAL_MODE = WAL
+SQLITE_TIMEOUT = 30000
 [repository]
 ROOT = %s
 [security]

@@ -18,12 +18,13 @@ type hosted struct {
 	name, clone string
 }
 
-// repository makes a repository that the bot may write to.
+// repository makes a repository that the bot may write to. It begins with a commit of Gitea's own: after a first push from outside, Gitea
+// knows of no pull requests (404) until a queue has told it, some time later, that the repository is no longer empty.
 func (g *gitea) repository(t *testing.T) *hosted {
 	t.Helper()
 	g.repositories++
 	h := &hosted{T: t, gitea: g, name: fmt.Sprintf("fleet-%d", g.repositories), clone: t.TempDir()}
-	g.call(t, owner, http.MethodPost, "user/repos", map[string]any{"name": h.name, "default_branch": "main"}, nil)
+	g.call(t, owner, http.MethodPost, "user/repos", map[string]any{"name": h.name, "default_branch": "main", "auto_init": true}, nil)
 	g.call(t, owner, http.MethodPut, h.api("collaborators/"+bot), map[string]any{"permission": "write"}, nil)
 	h.git("init", "--quiet", "--initial-branch=main")
 	h.git("remote", "add", "origin", strings.Replace(h.gitURL(), "://", "://"+owner+":"+g.tokens[owner]+"@", 1))
@@ -50,10 +51,8 @@ func (h *hosted) git(args ...string) string {
 // commit has people push a commit to main.
 func (h *hosted) commit(message string, files map[string]string) string {
 	h.Helper()
-	if h.git("ls-remote", "--heads", "origin", "main") != "" {
-		h.git("fetch", "--quiet", "origin", "main")
-		h.git("reset", "--quiet", "--hard", "FETCH_HEAD")
-	}
+	h.git("fetch", "--quiet", "origin", "main")
+	h.git("reset", "--quiet", "--hard", "FETCH_HEAD")
 	for name, content := range files {
 		path := filepath.Join(h.clone, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
