@@ -17,6 +17,8 @@ type step struct {
 
 func (s step) String() string {
 	switch {
+	case s.by != "" && strings.ContainsAny(s.key, `]"`):
+		return fmt.Sprintf("[%s=%q]", s.by, s.key)
 	case s.by != "":
 		return fmt.Sprintf("[%s=%s]", s.by, s.key)
 	case s.key == "":
@@ -74,26 +76,59 @@ func parseSteps(text string) ([]step, error) {
 	return out, nil
 }
 
-// bracket reads [0], [name=app], [name="app"] or ["any.key"].
+// bracket reads [0], [name=app], [name="app"] or ["any.key"]. Quotes are Go's and JSON's: a quote inside is escaped by a backslash.
 func bracket(text string) (step, string, error) {
-	inside, rest, closed := strings.Cut(text[1:], "]")
-	by, value, isItem := strings.Cut(inside, "=")
-	switch {
-	case !closed:
-		return step{}, "", errors.New("a bracket does not close")
-	case strings.HasPrefix(inside, `"`) && strings.HasSuffix(inside, `"`) && len(inside) > 2:
-		return step{key: inside[1 : len(inside)-1]}, rest, nil
-	case isItem:
-		if value = strings.Trim(value, `"`); by == "" || value == "" {
-			return step{}, "", fmt.Errorf("[%s] is not of the form [name=value]", inside)
+	text = text[1:]
+	if strings.HasPrefix(text, `"`) {
+		key, rest, err := quoted(text)
+		return step{key: key}, rest, err
+	}
+	end := strings.IndexAny(text, "=]")
+	if end < 0 {
+		return step{}, "", errNotClosed
+	}
+	inside, rest := text[:end], text[end+1:]
+	if text[end] == '=' {
+		next := step{by: inside}
+		if strings.HasPrefix(rest, `"`) {
+			var err error
+			if next.key, rest, err = quoted(rest); err != nil {
+				return step{}, "", err
+			}
+		} else {
+			var closed bool
+			if next.key, rest, closed = strings.Cut(rest, "]"); !closed {
+				return step{}, "", errNotClosed
+			}
 		}
-		return step{key: value, by: by}, rest, nil
+		if next.by == "" || next.key == "" {
+			return step{}, "", fmt.Errorf("[%s=%s] is not of the form [name=value]", next.by, next.key)
+		}
+		return next, rest, nil
 	}
 	index, err := strconv.ParseUint(inside, 10, 16)
 	if err != nil {
 		return step{}, "", fmt.Errorf("[%s] is neither a number, nor name=value, nor a key in quotes", inside)
 	}
 	return step{index: int(index)}, rest, nil
+}
+
+var errNotClosed = errors.New("a bracket does not close")
+
+// quoted reads what stands in quotes up to the bracket that closes.
+func quoted(text string) (value, rest string, err error) {
+	prefix, err := strconv.QuotedPrefix(text)
+	if err != nil {
+		return "", "", errors.New("a quote does not close")
+	}
+	if value, err = strconv.Unquote(prefix); err != nil || value == "" {
+		return "", "", fmt.Errorf("%s is not a key in quotes", prefix)
+	}
+	rest, closed := strings.CutPrefix(text[len(prefix):], "]")
+	if !closed {
+		return "", "", fmt.Errorf("%s is not followed by a bracket that closes", prefix)
+	}
+	return value, rest, nil
 }
 
 // down follows one step; nil where it leads nowhere.
