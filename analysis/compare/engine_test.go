@@ -162,6 +162,29 @@ func TestTroubleAtFullWeight(t *testing.T) {
 	}
 }
 
+// What breaks for everybody, so that less is asked of either, halts nothing: two such blocks, while stable's last four still look well,
+// or more of them. When it is over, the canary is proven.
+func TestSharedOutage(t *testing.T) {
+	for _, objective := range []float64{0, 0.5, 0.9} {
+		for _, blocks := range []int{2, 4, 20} {
+			c, e := newCourse(7, 150), New(Config{Metrics: []Metric{{Name: "errors", Objective: objective}}})
+			c.reference(e)
+			e.StepAt(noon.Add(time.Duration(c.block)*step), 0.1, 0.5)
+			c.run(e, 4)
+			c.n, c.stable, c.canary = 40, 1, 1
+			got := c.run(e, blocks)
+			text := e.Report()[0].Text
+			if got == Halt || objective > 0 && got == Step {
+				t.Errorf("objective %g, %d blocks: %s: %s", objective, blocks, got, text)
+			}
+			c.n, c.stable, c.canary = 150, 0.01, 0.01
+			if got := c.run(e, 400); got != Step {
+				t.Errorf("objective %g, after %d blocks: %s: %s", objective, blocks, got, e.Report()[0].Text)
+			}
+		}
+	}
+}
+
 // One burst, however large, does not halt.
 func TestOneBurst(t *testing.T) {
 	c, e := newCourse(5, 1000), New(Config{Metrics: []Metric{{Name: "errors"}}})

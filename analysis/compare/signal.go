@@ -46,8 +46,10 @@ type judged struct {
 	levels   *levels // of Level only
 	restarts rates   // of Restarts only
 	stable   distribution
-	// last blocks of stable, newest last, for the objective; and of the canary, for the guard against failing altogether.
-	lastStable, lastCanary []podCount
+	// lastStable are the last blocks of stable, newest last, for the objective.
+	lastStable []podCount
+	// last are the last two blocks in which the canary had requests, for the guard against failing altogether.
+	last []split
 }
 
 func newJudged(m Metric) *judged {
@@ -147,7 +149,7 @@ func (j *judged) add(c Counts, start time.Time, cfg Config, next float64, full b
 	if j.means != nil {
 		j.means.add(c, j.Margin.Ratio, start.Add(-cfg.WarmUp))
 	}
-	var canary, stable podCount
+	var both split
 	for _, s := range j.signals {
 		sp := s.split(j.Kind, c, start.Add(-cfg.WarmUp))
 		borne, excluded, bound := j.ratios(s, cfg.Budget/next, full)
@@ -169,20 +171,23 @@ func (j *judged) add(c Counts, start time.Time, cfg Config, next float64, full b
 		if sp.xc > 0 {
 			s.badBlocks++
 		}
-		canary, stable = podCount{sp.nc, sp.xc}, podCount{sp.ns, sp.xs}
+		both = sp
 		j.learn(s, c)
 	}
 	if j.Kind == Latency {
 		n, above := total(c.Stable, len(c.Bounds))
 		j.stable.add(c.Bounds, n, above)
 	}
-	j.lastStable, j.lastCanary = lastOf(j.lastStable, stable, 4), lastOf(j.lastCanary, canary, 2)
+	if both.ns > 0 {
+		j.lastStable = lastOf(j.lastStable, podCount{both.ns, both.xs}, 4)
+	}
+	if both.nc > 0 {
+		j.last = lastOf(j.last, both, 2)
+	}
 }
 
-func lastOf(list []podCount, c podCount, n int) []podCount {
-	if c.n > 0 {
-		list = append(list, c)
-	}
+func lastOf[T any](list []T, one T, n int) []T {
+	list = append(list, one)
 	return list[max(0, len(list)-n):]
 }
 
@@ -255,13 +260,21 @@ func (j *judged) broken() (float64, bool) {
 	return x / n, x/n > j.Objective
 }
 
-// allFail says whether every request of the canary failed in two blocks in a row, 20 or more, while stable's did not.
+// allFail says whether every request of the canary failed in two blocks in a row, 20 or more, while stable's of the same blocks did
+// not; where stable had none, those before count.
 func (j *judged) allFail() bool {
-	n, x := 0.0, 0.0
-	for _, c := range j.lastCanary {
-		n, x = n+c.n, x+c.x
+	if j.Kind != Errors || len(j.last) < 2 {
+		return false
 	}
-	return j.Kind == Errors && len(j.lastCanary) == 2 && n >= 20 && x == n && j.signals[0].stable.share() < 0.5
+	var both split
+	for _, b := range j.last {
+		both = split{both.nc + b.nc, both.xc + b.xc, both.ns + b.ns, both.xs + b.xs}
+	}
+	beside := j.signals[0].stable.share()
+	if both.ns > 0 {
+		beside = (both.xs + 0.5) / (both.ns + 1)
+	}
+	return both.nc >= 20 && both.xc == both.nc && beside < 0.5
 }
 
 // harmValue is the average of the signals' evidence. Where there are means, they and the bounds weigh the same.
