@@ -346,7 +346,7 @@ type AnalysisRunStatus struct {
 	// +optional
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
 	// pods that compare metrics count, also those that are gone: their samples are asked for after a restart of the controller,
-	// too. The first 256.
+	// too. The first 128 of each revision.
 	// +optional
 	// +listType=map
 	// +listMapKey=name

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// maxRunPods and maxRestarts are how many pods, and restarts of each, a run remembers, as its schema says.
-	maxRunPods  = 256
+	// maxArmPods and maxRestarts are how many pods of a revision, and restarts of each, a run remembers: the schema allows twice
+	// as many pods for both.
+	maxArmPods  = 128
 	maxRestarts = 16
 )
 
@@ -100,8 +101,14 @@ func restartsOf(p *corev1.Pod) (int32, string) {
 	return count, reason[:min(len(reason), 64)]
 }
 
-// remembered are the pods that fit into the status.
-func remembered(pods []v1alpha1.RunPod) []v1alpha1.RunPod { return pods[:min(len(pods), maxRunPods)] }
+// remembered are the pods that fit into the status: the first of each revision. A pod that was remembered once stays so.
+func remembered(pods []v1alpha1.RunPod) []v1alpha1.RunPod {
+	met := map[v1alpha1.RunArm]int{}
+	return slices.DeleteFunc(slices.Clone(pods), func(p v1alpha1.RunPod) bool {
+		met[p.Arm]++
+		return met[p.Arm] > maxArmPods
+	})
+}
 
 // counted are the pods whose series count.
 func counted(pods []v1alpha1.RunPod, started time.Time) []compare.Pod {
@@ -116,11 +123,11 @@ func counted(pods []v1alpha1.RunPod, started time.Time) []compare.Pod {
 	return out
 }
 
-// restarts of pods in a block: for how many seconds each of them lived in it, and how often its containers restarted. Of the
+// restarts of pods in a block, of those that the run remembers: when others restarted is not known. For how many seconds each of them lived in it, and how often its containers restarted. Of the
 // time before the run only the number of restarts is known: they count as spread evenly over the pod's life until then.
 func restarts(pods []v1alpha1.RunPod, want v1alpha1.RestartReason, b compare.Block, started time.Time) compare.Counts {
 	var out compare.Counts
-	for _, p := range pods {
+	for _, p := range remembered(pods) {
 		from, to := b.Start, b.End
 		if p.CreatedAt.After(from) {
 			from = p.CreatedAt.Time
