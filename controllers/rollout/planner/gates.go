@@ -33,9 +33,12 @@ func (d *draft) judge() {
 		return
 	}
 	for _, look := range []func() *v1alpha1.Verdict{d.podsFailed, d.failure, d.canaryLost} {
-		if v := look(); v != nil && (a.Full == nil || v.Reason != ReasonAnalysisFailed) {
-			d.fail(*v)
-			return
+		v := look()
+		if v == nil || a.Full != nil && v.Reason == ReasonAnalysisFailed {
+			continue
+		}
+		if d.fail(*v); a.Verdict != nil {
+			return // what only pauses hides no lost canary
 		}
 	}
 	if a.Full == nil {

@@ -304,6 +304,16 @@ func TestOnFailurePause(t *testing.T) {
 			o.attempt().Full = &v1alpha1.Actor{Name: "kim"}
 		}, false},
 		{"nobody overrules pods", "Stepping 1 at 50", stepping, func(o *Observed) { pods(o); o.attempt().Full = &v1alpha1.Actor{Name: "kim"} }, true},
+		{"a lost canary behind a failed analysis", "Withdrawing: RolledBack CanaryLost", stepping, func(o *Observed) {
+			o.analysed(v1alpha1.VerdictFail, nil)
+			o.attempt().Pause = &v1alpha1.Actor{Name: ActorBelay}
+			o.Canary.Endpoints["b"] = 0
+		}, true},
+		{"a lost canary behind pods that crash", "Withdrawing: RolledBack CanaryLost", stepping, func(o *Observed) { pods(o); o.Canary.Endpoints["b"] = 0 }, true},
+		{"a lost canary behind a person's pause", "Withdrawing: RolledBack CanaryLost", switching, func(o *Observed) {
+			o.attempt().Pause = &v1alpha1.Actor{Name: "kim"}
+			o.Canary.Endpoints["b"] = 1
+		}, true},
 		{"a lost canary is taken back all the same", "Withdrawing: RolledBack CanaryLost", stepping, func(o *Observed) { o.Canary.Endpoints["b"] = 0 }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -315,7 +325,7 @@ func TestOnFailurePause(t *testing.T) {
 				t.Errorf("got %s, paused %v, want %s", got, p.Status.Attempt.Pause, test.want)
 			}
 			stalled := v1alpha1.FindCondition(p.Status.Conditions, v1alpha1.ConditionStalled)
-			if test.paused && stalled.Reason != "Paused" {
+			if test.paused && p.Status.Attempt.Verdict == nil && stalled.Reason != "Paused" {
 				t.Errorf("nothing says that the attempt is stalled: %+v", stalled)
 			}
 		})
