@@ -2,6 +2,7 @@ package lint
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/belay-delivery/belay/analysis"
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -106,4 +107,37 @@ func (b *bundle) checkAnalysis(r typed[v1alpha1.Rollout], path string, ref *v1al
 		}
 	}
 	return out
+}
+
+// checkLasting warns where nothing is judged beyond the first steps: metrics that pass for good have no say in those that follow. The
+// analysis has been checked.
+func (b *bundle) checkLasting(r typed[v1alpha1.Rollout]) []Finding {
+	const path = "spec.analysis"
+	var templates []v1alpha1.AnalysisTemplate
+	for _, name := range r.v.Spec.Analysis.Templates {
+		t, ok := b.findTemplate(r.document, name)
+		if !ok {
+			return nil
+		}
+		templates = append(templates, *t.v)
+	}
+	metrics, _, err := analysis.Resolve(templates, *r.v.Spec.Analysis)
+	if err != nil {
+		return nil
+	}
+	var once []string
+	for i := range metrics {
+		switch m := &metrics[i]; {
+		case !m.Decides():
+		case m.PassCount() == 0:
+			return nil
+		default:
+			once = append(once, m.Name)
+		}
+	}
+	if len(once) == 0 {
+		return nil
+	}
+	return []Finding{r.warnf(path, "add a metric without count, or use these in the checks of steps",
+		"%s pass for good once, as metrics with count and jobs do: the steps after that and the bake are not judged", strings.Join(once, ", "))}
 }

@@ -28,7 +28,11 @@ func (b *bundle) checkRollout(r typed[v1alpha1.Rollout]) []Finding {
 		}
 	}
 	if r.v.Spec.Analysis != nil {
-		out = append(out, b.checkAnalysis(r, "spec.analysis", r.v.Spec.Analysis)...)
+		found := b.checkAnalysis(r, "spec.analysis", r.v.Spec.Analysis)
+		if len(found) == 0 {
+			found = b.checkLasting(r)
+		}
+		out = append(out, found...)
 	}
 	for i, s := range r.v.Spec.Steps() {
 		path := fmt.Sprintf("spec.strategy.canary.steps[%d].checks", i)
