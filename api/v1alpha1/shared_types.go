@@ -75,6 +75,8 @@ const (
 	LabelRollout = "belay.dev/rollout"
 	// LabelSync is on every object that a Sync applied: the name of the Sync.
 	LabelSync = "belay.dev/sync"
+	// LabelSyncNamespace is beside it: the namespace of the Sync. Both together say whose an object is.
+	LabelSyncNamespace = "belay.dev/sync-namespace"
 	// AnnotationCommit is on a Rollout that a Sync applied: the commit that last changed its rendered form.
 	AnnotationCommit = "belay.dev/commit"
 	// AnnotationAuthors is on such a Rollout where approvals.notTheAuthor is Enabled: the mail addresses of the authors and

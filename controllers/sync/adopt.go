@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	driftpkg "github.com/belay-delivery/belay/gitops/drift"
@@ -40,7 +41,7 @@ func left(sync *v1alpha1.Sync, item *Item) string {
 		return ""
 	}
 	ours := slices.ContainsFunc(sync.Status.Inventory, func(e v1alpha1.InventoryEntry) bool { return refOf(e) == refOf(item.Entry) })
-	if ours && item.Live.GetLabels()[v1alpha1.LabelSync] == sync.Name {
+	if ours && belongs(item.Live, client.ObjectKeyFromObject(sync)) {
 		return ""
 	}
 	if tool := keeper(item.Live); tool != "" {
@@ -103,14 +104,16 @@ func observed(items []*Item) (*v1alpha1.SyncObserved, error) {
 	return out, nil
 }
 
-// unmarked is what taking over would make of an object, without the Sync's label: a mark, and no change.
+// unmarked is what taking over would make of an object, without the Sync's labels: a mark, and no change.
 func unmarked(item *Item) *unstructured.Unstructured {
 	out := item.Dry.DeepCopy()
 	labels := out.GetLabels()
-	if label, has := item.Live.GetLabels()[v1alpha1.LabelSync]; has {
-		labels[v1alpha1.LabelSync] = label
-	} else {
-		delete(labels, v1alpha1.LabelSync)
+	for _, key := range []string{v1alpha1.LabelSync, v1alpha1.LabelSyncNamespace} {
+		if label, has := item.Live.GetLabels()[key]; has {
+			labels[key] = label
+		} else {
+			delete(labels, key)
+		}
 	}
 	if len(labels) == 0 {
 		labels = nil // takes the field away

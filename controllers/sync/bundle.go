@@ -115,7 +115,7 @@ type Fault struct {
 	Final bool
 }
 
-// prepare completes rendered objects: a namespace where they need one, the Sync's label, no foreign bookkeeping.
+// prepare completes rendered objects: a namespace where they need one, the Sync's labels, no foreign bookkeeping.
 func prepare(sync *v1alpha1.Sync, objects []render.Object, known scopes) ([]*Item, error) {
 	declared := declaredScopes(objects)
 	seen := map[v1alpha1.InventoryEntry]string{}
@@ -158,7 +158,7 @@ func complete(u *unstructured.Unstructured, sync *v1alpha1.Sync, namespaced bool
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	labels[v1alpha1.LabelSync] = sync.Name
+	labels[v1alpha1.LabelSync], labels[v1alpha1.LabelSyncNamespace] = sync.Name, sync.Namespace
 	u.SetLabels(labels)
 	for _, field := range []string{"managedFields", "resourceVersion", "uid", "creationTimestamp", "generation", "selfLink"} {
 		unstructured.RemoveNestedField(u.Object, "metadata", field)

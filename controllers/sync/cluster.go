@@ -65,7 +65,9 @@ func (a *accounts) as(base *rest.Config, mapper meta.RESTMapper, account client.
 // tenant does to the cluster what a Sync's ServiceAccount may.
 type tenant struct {
 	client client.Client
-	label  string
+	// of is the Sync; sole says that no other Sync of its name has brought an object.
+	of   client.ObjectKey
+	sole func(context.Context, v1alpha1.InventoryEntry) (bool, error)
 	// account is the name of the account, for people.
 	account string
 }
@@ -139,9 +141,13 @@ func (t tenant) prune(ctx context.Context, e v1alpha1.InventoryEntry) (bool, err
 	if err != nil {
 		return false, fmt.Errorf("pruning %s: %w", name(e), err)
 	}
-	if live == nil || live.GetLabels()[v1alpha1.LabelSync] != t.label || live.GetAnnotations()[AnnotationPrune] == "Disabled" ||
-		live.GetDeletionTimestamp() != nil {
+	if live == nil || !belongs(live, t.of) || live.GetAnnotations()[AnnotationPrune] == "Disabled" || live.GetDeletionTimestamp() != nil {
 		return false, nil
+	}
+	if !marked(live) {
+		if sole, err := t.sole(ctx, e); err != nil || !sole {
+			return false, err
+		}
 	}
 	uid, version := live.GetUID(), live.GetResourceVersion()
 	err = t.client.Delete(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version},

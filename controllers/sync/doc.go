@@ -5,7 +5,9 @@
 //   - The whole bundle is tried first, as a server-side dry run. One denial, and nothing is changed.
 //   - status.inventory names an object before it is created, and until it is known to be gone: whatever happens in
 //     between, nothing that came through a Sync is forgotten.
-//   - Only objects that carry this Sync's label are ever deleted, by uid, and never after a failure of any kind.
+//   - Only objects that carry this Sync's labels, its name and its namespace, are ever deleted, by uid, and never after a
+//     failure of any kind. An object that names no namespace, because an earlier Belay wrote it last, is deleted only where no other
+//     Sync of the name has it in its inventory.
 //   - An object that is as Git wants it is not written. With the same commit and nothing asked for, no request is made
 //     until spec.interval is over.
 //   - An apply never moves traffic: Git's route or Service is combined with the live split of a Rollout, and written
@@ -21,6 +23,6 @@
 // A Rollout gets the annotation belay.dev/commit when it is written for another reason, never for the annotation's own
 // sake: unrelated commits write nothing.
 //
-// Where two Syncs declare one object, the last to write it owns it, by label; the other one no longer prunes it. That
+// Where two Syncs declare one object, the last to write it owns it, by labels; the other one no longer prunes it. That
 // is how an object moves from one Sync to another without being deleted.
 package sync

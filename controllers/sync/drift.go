@@ -216,8 +216,8 @@ func (r *Reconciler) weigh(sync *v1alpha1.Sync, item *Item, same bool) (*finding
 		f.take(fields)
 		if len(f.fields) == 0 {
 			corrects := sync.Spec.Drift.Mode == v1alpha1.DriftCorrect || sync.Spec.Drift.Mode == ""
-			if !same || corrects && !borrowed(item.Live) {
-				return nil, nil // Git has changed; or only the ownership is to be taken back
+			if !same || corrects && !borrowed(item.Live) || !marked(item.Live) {
+				return nil, nil // Git has changed; or only the ownership is to be taken back, or the object to be marked
 			}
 			f.quiet, f.state = true, v1alpha1.DriftOpen
 			return f, nil
@@ -242,7 +242,7 @@ func borrowed(live *unstructured.Unstructured) bool {
 // take keeps the fields that are not as Git declared them before.
 func (f *finding) take(fields []driftpkg.Field) {
 	for _, field := range fields {
-		if field.Class == driftpkg.NewCommit {
+		if field.Class == driftpkg.NewCommit || isMark(field) {
 			continue
 		}
 		f.fields = append(f.fields, field)
@@ -306,8 +306,10 @@ const (
 	defaultFightCorrections = 5
 )
 
-// digestOf names an object as Git declares it.
+// digestOf names an object as Git declares it. What status says was named before objects were marked.
 func digestOf(u *unstructured.Unstructured) string {
+	u = u.DeepCopy()
+	unstructured.RemoveNestedField(u.Object, "metadata", "labels", v1alpha1.LabelSyncNamespace)
 	raw, err := json.Marshal(u.Object)
 	if err != nil {
 		raw = []byte(err.Error()) // rendered objects always encode

@@ -301,7 +301,8 @@ func (r *Reconciler) lookAt(sync *v1alpha1.Sync) look {
 func (r *Reconciler) tenantOf(sync *v1alpha1.Sync) (tenant, error) {
 	account := client.ObjectKey{Namespace: sync.Namespace, Name: sync.Spec.ServiceAccountName}
 	as, err := r.accounts.as(r.Config, r.Client.RESTMapper(), account)
-	return tenant{client: as, label: sync.Name, account: "ServiceAccount " + account.Name}, err
+	sole := func(ctx context.Context, e v1alpha1.InventoryEntry) (bool, error) { return r.sole(ctx, sync, e) }
+	return tenant{client: as, of: client.ObjectKeyFromObject(sync), sole: sole, account: "ServiceAccount " + account.Name}, err
 }
 
 // observedBundle is a rendered folder and the commit it is of.

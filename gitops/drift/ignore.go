@@ -118,7 +118,7 @@ func (s stripper) walkList(path fieldpath.Path, list []any) {
 // ignorable: what an object is, and whose, is never left to others.
 func ignorable(path fieldpath.Path) bool {
 	switch path.String() {
-	case ".apiVersion", ".kind", ".metadata.name", ".metadata.namespace", ".metadata.labels.belay.dev/sync":
+	case ".apiVersion", ".kind", ".metadata.name", ".metadata.namespace", ".metadata.labels.belay.dev/sync", ".metadata.labels.belay.dev/sync-namespace":
 		return false
 	}
 	return true
