@@ -73,7 +73,8 @@ func (r *Reconciler) routeVersion(kind string) (gvk schema.GroupVersionKind, ok 
 }
 
 // gatherRoutes reads routes from the API server while an attempt runs: read-your-own-writes does not cover objects
-// without a type, and a route from before the last patch would be taken for one that carries the wanted weight.
+// without a type, and a route from before the last patch would be taken for one that carries the wanted weight. One that cannot
+// be read then is said to be so, for the others to go back all the same.
 func (r *Reconciler) gatherRoutes(ctx context.Context, ro *v1alpha1.Rollout, o *planner.Observed) error {
 	reader := client.Reader(r.Client)
 	if ro.Status.Attempt != nil {
@@ -84,8 +85,13 @@ func (r *Reconciler) gatherRoutes(ctx context.Context, ro *v1alpha1.Rollout, o *
 		if ref.Namespace != ro.Namespace {
 			view.Namespace = ref.Namespace
 		}
-		if err := r.gatherRoute(ctx, reader, ro, &view); err != nil {
+		err := r.gatherRoute(ctx, reader, ro, &view)
+		switch {
+		case err != nil && ro.Status.Attempt == nil:
 			return err
+		case err != nil: // what can be read must be able to go back without this
+			ctrl.LoggerFrom(ctx).Error(err, "Reading a route in the course of an attempt")
+			view.Object, view.Unread = nil, bounded(err.Error())
 		}
 		o.Routes = append(o.Routes, view)
 	}

@@ -58,6 +58,8 @@ type api struct {
 	refuse *refusal
 	// refuseKind refuses every write of a kind.
 	refuseKind string
+	// unread is the name of a route that cannot be read.
+	unread string
 	// onRollout is called before the Rollout is read.
 	onRollout func()
 	// dead: the process died, and reads and writes nothing. struck: something went wrong by our doing.
@@ -88,6 +90,9 @@ func (a *api) client(cached bool) client.Client {
 			}
 			if _, ok := o.(*v1alpha1.Rollout); ok && a.onRollout != nil {
 				a.onRollout()
+			}
+			if kindOf(o) == "HTTPRoute" && k.Name == a.unread {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "httproutes"}, k.Name, errInjected)
 			}
 			if old, ok := a.stale(cached, kindOf(o)); ok {
 				return pick(old, k, o)

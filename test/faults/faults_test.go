@@ -260,3 +260,43 @@ func TestAbortWhileAllElseFails(t *testing.T) {
 		})
 	}
 }
+
+// TestAbortWithAnUnreadRoute (T8): where the rights to read one of two routes are gone, the other goes back in one look, and the
+// canary Service has the stable pods, so that nobody meets the canary. Nothing is raised meanwhile, and the end is that of an abort.
+func TestAbortWithAnUnreadRoute(t *testing.T) {
+	w := newWorld(t, func(ro *v1alpha1.Rollout) {
+		ro.Spec.Traffic.Routes = append(ro.Spec.Traffic.Routes, v1alpha1.RouteReference{Kind: "HTTPRoute", Name: app + "-too"})
+	})
+	w.apply(secondRoute())
+	w.rest()
+	w.deploy("v2")
+	w.until("half", atStep("half"))
+	w.api.unread = app + "-too"
+	for range 30 {
+		w.look()
+	}
+	if a := w.get().Status.Attempt; a == nil || a.StepName != "half" || a.Verdict != nil {
+		t.Fatalf("it goes on without knowing: %s", w.told())
+	}
+	w.decide(v1alpha1.ActionAbort)
+	w.look()
+	s := w.see()
+	for _, r := range s.rules {
+		if r.canary > 0 && r.name != "too" {
+			t.Errorf("rule %q keeps the canary at %d", r.name, r.canary)
+		}
+	}
+	if role := s.services[app+"-canary"].Spec.Selector[v1alpha1.LabelRole]; role != "stable" {
+		t.Errorf("the canary Service selects role %q", role)
+	}
+	ready := v1alpha1.FindCondition(w.get().Status.Conditions, v1alpha1.ConditionTrafficReady)
+	if want := "HTTPRoute " + app + "-too cannot be read"; ready == nil || !strings.HasPrefix(ready.Message, want) {
+		t.Errorf("condition %+v, want %q", ready, want)
+	}
+	w.api.unread = ""
+	w.rest()
+	w.restored()
+	if h := w.get().Status.History[0]; h.Outcome != v1alpha1.OutcomeAborted {
+		t.Errorf("ended as %s", h.Outcome)
+	}
+}

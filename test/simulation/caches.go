@@ -139,5 +139,8 @@ func (w *World) observe(l lags) planner.Observed {
 	for _, object := range c.at(kindRoutes, l[kindRoutes]).([]*unstructured.Unstructured) {
 		o.Routes = append(o.Routes, planner.Route{Kind: "HTTPRoute", Name: object.GetName(), Object: object})
 	}
+	if last := &o.Routes[len(o.Routes)-1]; w.unread && w.rollout.Status.Attempt != nil {
+		last.Object, last.Unread = nil, "403"
+	}
 	return o
 }

@@ -109,6 +109,9 @@ func (x *executor) checkRoute(view planner.Observed, a planner.PatchRoute, was, 
 			allowed = 100
 		}
 	}
+	if most > had && x.unread {
+		x.violate("T7", "route %s is raised from %d to %d while another cannot be read", a.Name, had, most)
+	}
 	if most > had && most > allowed {
 		x.violate("T7", "route %s is raised from %d to %d, stored is %d", a.Name, had, most, allowed)
 	}
@@ -249,6 +252,9 @@ func (w *World) checkPlan(view planner.Observed, p planner.Plan) {
 	}
 	if is != nil && is.Verdict != nil && view.Rollout.DeletionTimestamp == nil {
 		for _, r := range view.Routes {
+			if r.Unread != "" {
+				continue
+			}
 			_, most := w.weights(r.Object)
 			most = reach(most, matched(r.Object) || mirrored(r.Object))
 			if most > 0 && !slices.ContainsFunc(p.Actions, func(a planner.Action) bool {
@@ -263,6 +269,10 @@ func (w *World) checkPlan(view planner.Observed, p planner.Plan) {
 	if is != nil && is.Verdict == nil && is.ConfirmedAt != nil && (was == nil || was.ConfirmedAt == nil) {
 		w.checkConfirmedMatch(view, is)
 		for _, r := range view.Routes {
+			if r.Unread != "" {
+				w.violate("T11", "%d is confirmed while route %s cannot be read", is.Weight, r.Name)
+				continue
+			}
 			if least, most := w.weights(r.Object); is.Stage == v1alpha1.StageStepping && (least != is.Weight || most != is.Weight) {
 				w.violate("T11", "weight %d is confirmed while route %s carries %d to %d", is.Weight, r.Name, least, most)
 			}
@@ -276,7 +286,7 @@ func (w *World) checkReconciled(x *executor, err error) {
 		return
 	}
 	st := &w.rollout.Status
-	if at := st.Attempt; at != nil && at.Verdict != nil && w.live() > keeps(x.view, at) {
+	if at := st.Attempt; at != nil && at.Verdict != nil && !w.unread && w.live() > keeps(x.view, at) {
 		w.violate("T8", "routes carry %d after a reconciliation with a verdict", w.live())
 	}
 	if st.Stable != nil && st.Attempt != nil && w.sets[st.Stable.Revision] != nil && w.rollout.DeletionTimestamp == nil &&

@@ -50,6 +50,8 @@ type Event struct {
 	A, B   int
 	Faults []Fault
 	Lags   lags
+	// Unread: the last route cannot be read.
+	Unread bool
 }
 
 func (e Event) String() string {
@@ -59,6 +61,9 @@ func (e Event) String() string {
 	}
 	if e.Lags != (lags{}) {
 		s += fmt.Sprintf(", Lags: %#v", e.Lags)
+	}
+	if e.Unread {
+		s += ", Unread: true"
 	}
 	return s + "}"
 }
@@ -81,7 +86,9 @@ func (w *World) Happen(e Event) {
 	}
 	switch e.Kind {
 	case Reconcile:
+		w.unread = e.Unread
 		w.reconcile(e.Faults, e.Lags)
+		w.unread = false
 	case Kubelet:
 		w.kubelets([]string{"", revision(e.A)}[e.B%2])
 	case Endpoints:
@@ -190,7 +197,7 @@ func RandomEvent(r *rand.Rand, m Manner) Event {
 	e := Event{A: r.IntN(20), B: r.IntN(20)}
 	switch n := r.IntN(100); {
 	case n < 42:
-		e.Kind = Reconcile
+		e.Kind, e.Unread = Reconcile, m.faults && e.A == 0
 		if m.faults && r.IntN(4) == 0 {
 			for range 1 + r.IntN(2) {
 				e.Faults = append(e.Faults, Fault{At: r.IntN(6), How: r.IntN(faultKinds)})

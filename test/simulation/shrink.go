@@ -110,6 +110,9 @@ func (e Event) plainer() []Event {
 		}
 	}
 	add(func(n *Event) { n.Lags = lags{} })
+	if e.Unread {
+		add(func(n *Event) { n.Unread = false })
+	}
 	add(func(n *Event) { n.A = 0 })
 	add(func(n *Event) { n.B = 0 })
 	return list

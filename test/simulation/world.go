@@ -118,6 +118,8 @@ type World struct {
 	bad, broken map[string]bool
 	// noData and providerDown say what Prometheus is like.
 	noData, providerDown bool
+	// unread: the last route cannot be read now.
+	unread bool
 	caches               caches
 	seen                 *memory // its copies share it
 	truth                truth

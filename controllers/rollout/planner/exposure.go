@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 
@@ -35,8 +36,13 @@ func (d *draft) wanted() exposure {
 	return e
 }
 
-// reachable says whether any route sends requests to the canary now, by weight or by match.
+// reachable says whether any route sends requests to the canary now, or may do so.
 func (d *draft) reachable() bool {
+	return d.reached() || slices.ContainsFunc(d.Routes, func(r Route) bool { return r.Unread != "" })
+}
+
+// reached says whether any route is seen to send requests to the canary now, by weight or by match.
+func (d *draft) reached() bool {
 	for _, r := range d.Routes {
 		if r.Object == nil {
 			continue

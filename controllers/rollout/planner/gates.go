@@ -196,8 +196,11 @@ func (d *draft) providerPause() {
 // canaryLost is the verdict when too few endpoints of the revision are left for the traffic it gets (T3).
 func (d *draft) canaryLost() *v1alpha1.Verdict {
 	a := d.s.Attempt
-	if a.Stage == v1alpha1.StageBaking || a.ExposedAt == nil || d.replicas() == 0 || !d.reachable() {
+	if a.Stage == v1alpha1.StageBaking || a.ExposedAt == nil || d.replicas() == 0 {
 		return nil
+	}
+	if !d.reached() && (a.Available == 0 || !d.reachable()) {
+		return nil // nothing is sent to it; or nobody knows, and it has had no endpoints to lose
 	}
 	have, need := d.Canary.Endpoints[a.Revision], d.enough()
 	if have >= need {

@@ -100,10 +100,12 @@ type Route struct {
 	Namespace string
 	// Rules are the names of the rules that are stepped; none for all.
 	Rules []string
-	// Object is nil when the route does not exist.
+	// Object is nil when the route does not exist, or is Unread.
 	Object *unstructured.Unstructured
 	// Refused says why the route cannot be used whatever it says; empty when it can.
 	Refused string
+	// Unread says why the route could not be read, in the course of an attempt; empty when it could, or does not exist.
+	Unread string
 	// Unknown says why Gateways could not be read, in the course of an attempt; empty when they could.
 	Unknown string
 	// Probed is the token that every address of its gateways has answered with; ProbeTrouble says which has not.

@@ -58,3 +58,67 @@ func TestRouteRefusedMeanwhile(t *testing.T) {
 		t.Error("the attempt is not taken back")
 	}
 }
+
+// T8: a route that cannot be read keeps neither the other routes nor the canary Service from going back, and nothing goes forward.
+func TestUnreadRoute(t *testing.T) {
+	two := func(stage v1alpha1.Stage) Observed {
+		o := observed(stage)
+		o.Routes = append(o.Routes, Route{Kind: "HTTPRoute", Namespace: "b", Name: "r", Unread: "403"})
+		return o
+	}
+	o := two(stepping)
+	o.Routes[0].Object, o.attempt().EndpointsAt = route(25), ptr(at(-time.Minute))
+	if p := Make(o); strings.Contains(lines(p), "patch") || summary(p) != "Stepping 1 at 50" || !p.NextLook.Equal(noon.Add(unreadAgain)) {
+		t.Errorf("%s, next look at %s, actions:\n%s", summary(p), p.NextLook, lines(p))
+	}
+	o.attempt().ProgressAt = ptr(at(-11 * time.Minute))
+	if got := summary(Make(o)); got != "Withdrawing: RolledBack ProgressDeadline" {
+		t.Errorf("nobody waits for it for ever: %s", got)
+	}
+
+	o = two(stepping)
+	if p := Make(o); summary(p) != "Stepping 1 at 50" || p.Status.Attempt.ConfirmedAt == nil || p.Status.Attempt.Contest != nil {
+		t.Errorf("one answer that is lost sets nothing back: %s, %+v", summary(p), p.Status.Attempt)
+	}
+	o.decision(v1alpha1.ActionAbort, 2, 1)
+	p := Make(o)
+	wantActions(t, p, "patch HTTPRoute r to canary weight 0: the attempt is taken back", "point canary Service to stable pods: whoever still reaches it gets stable pods")
+	ready := v1alpha1.FindCondition(p.Status.Conditions, v1alpha1.ConditionTrafficReady)
+	if want := "HTTPRoute b/r cannot be read, and may give the canary any weight: 403"; ready.Message != want {
+		t.Errorf("condition %q", ready.Message)
+	}
+
+	o = two(withdrawing)
+	o.attempt().AcceptedAt = ptr(at(-time.Hour))
+	if p := Make(o); summary(p) != "Withdrawing: RolledBack AnalysisFailed" || p.Status.Attempt.ConfirmedAt != nil || strings.Contains(lines(p), "scale") {
+		t.Errorf("%s is over although nobody knows: %s", summary(p), lines(p))
+	}
+	o.attempt().StageSince = at(-11 * time.Minute)
+	if got := summary(Make(o)); got != "over: RolledBack AnalysisFailed" {
+		t.Errorf("past the deadline: %s", got)
+	}
+	now := at(-time.Hour)
+	o.Rollout.DeletionTimestamp = &now
+	if p := Make(o); strings.Contains(lines(p), "finalizer") || strings.Contains(lines(p), "scale") || !strings.Contains(p.Status.BlockedBy, "cannot be read") {
+		t.Errorf("deleted: %q, %s", p.Status.BlockedBy, lines(p))
+	}
+
+	o = two(returning)
+	if got := summary(Make(o)); got != "Returning" {
+		t.Errorf("promoted although nobody knows: %s", got)
+	}
+}
+
+// Where stable has given pods up, the canary serves what an unread route may send until they are back.
+func TestUnreadRouteOfADynamicStable(t *testing.T) {
+	o := observed(withdrawing)
+	o.Rollout.Spec.Strategy.Canary.StableScale = v1alpha1.StableScaleDynamic
+	o.Canary.Revision, o.Canary.Role, o.Canary.Endpoints = "b", "", map[string]int32{"b": 4}
+	o.Routes[0] = Route{Kind: "HTTPRoute", Name: "r", Unread: "403"}
+	for stable, pointed := range map[int32]bool{1: false, 4: true} {
+		o.Stable.Endpoints["a"] = stable
+		if got := strings.Contains(lines(Make(o)), "point canary Service to stable pods"); got != pointed {
+			t.Errorf("%d of 4 stable pods: the canary Service is pointed to them: %t", stable, got)
+		}
+	}
+}

@@ -53,6 +53,10 @@ func (d *draft) preflight() {
 		if d.trafficProblem != "" {
 			return
 		}
+		if why := d.unread(r); why != "" {
+			d.trafficProblem = why
+			return
+		}
 		if r.Refused != "" {
 			d.refused = true
 			d.trafficProblem = fmt.Sprintf("%s: %s", r, r.Refused)
@@ -94,10 +98,26 @@ func (d *draft) wantedWeight() int32 {
 	return 0
 }
 
-// liveWeight is the highest weight of the canary that any route carries now (T11).
+// unreadAgain is how soon a route that could not be read is read again.
+const unreadAgain = 5 * time.Second
+
+// unread says that it is not known what a route carries: nothing is raised then, what can be taken back is, and nothing that
+// the route may still need is taken away.
+func (d *draft) unread(r Route) string {
+	if r.Unread == "" {
+		return ""
+	}
+	d.lookAt(d.Now.Add(unreadAgain))
+	return fmt.Sprintf("%s cannot be read, and may give the canary any weight: %s", r, r.Unread)
+}
+
+// liveWeight is the highest weight of the canary that any route carries now (T11), or may carry.
 func (d *draft) liveWeight() int32 {
 	var w int32
 	for _, r := range d.Routes {
+		if r.Unread != "" {
+			return d.total()
+		}
 		if r.Object != nil {
 			w = max(w, d.bareView(r, exposure{weight: d.total()}).MaxCanary)
 		}
@@ -150,7 +170,7 @@ func (d *draft) confirmed() bool {
 // carried says whether every route that exists is as it is wanted, accepted or not.
 func (d *draft) carried(want exposure) bool {
 	for _, r := range d.Routes {
-		if r.Object != nil && !d.viewOf(r, want).Matches {
+		if r.Unread != "" || r.Object != nil && !d.viewOf(r, want).Matches {
 			return false
 		}
 	}
@@ -167,6 +187,9 @@ func (d *draft) disturbed() {
 // unready says why a route does not carry an exposure yet.
 func (d *draft) unready(r Route, want exposure) string {
 	a := d.s.Attempt
+	if why := d.unread(r); why != "" {
+		return why // the clock goes on: what somebody else does meanwhile shows once it can be read
+	}
 	if r.Object == nil {
 		if want.none() {
 			return "" // nothing there that could send traffic

@@ -338,6 +338,12 @@ func (d *draft) release() {
 			return
 		}
 	}
+	for _, r := range d.Routes {
+		if why := d.unread(r); why != "" {
+			d.s.BlockedBy = why // once the Rollout is gone, nobody gives the route back
+			return
+		}
+	}
 	if d.routesPlanned() {
 		return // looked at again once the route says so
 	}
