@@ -117,7 +117,7 @@ func (w *world) pod(rs *appsv1.ReplicaSet) *corev1.Pod {
 
 func (w *world) kubelet(p *corev1.Pod) int {
 	ready, broken := corev1.ConditionTrue, w.broken[p.Labels[v1alpha1.LabelRevision]]
-	if broken {
+	if broken || w.unready[p.Labels[v1alpha1.LabelRevision]] {
 		ready = corev1.ConditionFalse
 	}
 	want := corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}}

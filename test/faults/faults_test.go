@@ -18,6 +18,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/controllers/rollout/planner"
 )
 
 // totals are what the run prints.
@@ -299,4 +300,41 @@ func TestAbortWithAnUnreadRoute(t *testing.T) {
 	if h := w.get().Status.History[0]; h.Outcome != v1alpha1.OutcomeAborted {
 		t.Errorf("ended as %s", h.Outcome)
 	}
+}
+
+// TestLostInTheBake (T3): the pods of a promoted revision stop being ready, without a crash and without a word of the analysis. The
+// warm pods of the old one serve after one look; and where they are not ready either, they stay beyond the end of the bake.
+func TestLostInTheBake(t *testing.T) {
+	old, new := hash("v1"), hash("v2")
+	baked := func() *world {
+		w := newWorld(t, func(ro *v1alpha1.Rollout) { ro.Spec.Strategy.Canary.Bake = "20s" })
+		w.rest()
+		w.deploy("v2")
+		w.until("baking", inStage(v1alpha1.StageBaking))
+		w.check.outage, w.unready[new] = true, true
+		return w
+	}
+	w := baked()
+	w.look()
+	if a := w.get().Status.Attempt; a == nil || a.Verdict == nil || a.Verdict.Reason != planner.ReasonCanaryLost {
+		t.Fatalf("it is not taken back: %s", w.told())
+	}
+	s := w.see()
+	if pods := selected(s.services[app], &s.pods); len(pods) != 2 || pods[0].Labels[v1alpha1.LabelRevision] != old {
+		t.Errorf("the stable Service has %d ready pods after one look", len(pods))
+	}
+	w.rest()
+	w.outcome(v1alpha1.OutcomeRolledBack)
+
+	w = baked()
+	w.unready[old] = true
+	for range 60 {
+		w.look()
+	}
+	if n := *w.see().sets[old].Spec.Replicas; n != 2 || !inStage(v1alpha1.StageBaking)(w.get()) {
+		t.Errorf("%d warm pods are left: %s", n, w.told())
+	}
+	w.unready[new] = false
+	w.rest()
+	w.outcome(v1alpha1.OutcomePromoted)
 }

@@ -75,8 +75,8 @@ type world struct {
 	clock *clocktesting.FakeClock
 	api   *api // what the reconciler sees of it
 	rec   *rollout.Reconciler
-	// bad revisions fail their metrics, broken revisions have pods that never become ready.
-	bad, broken map[string]bool
+	// bad revisions fail their metrics, broken revisions have pods that never become ready, unready ones pods that are not, and run.
+	bad, broken, unready map[string]bool
 	pods        int
 	// skips reconciliations by chance, where set.
 	skips *rand.Rand
@@ -92,7 +92,7 @@ type world struct {
 
 func newWorld(t *testing.T, change func(*v1alpha1.Rollout)) *world {
 	t.Helper()
-	w := &world{t: t, clock: clocktesting.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)), bad: map[string]bool{}, broken: map[string]bool{}}
+	w := &world{t: t, clock: clocktesting.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)), bad: map[string]bool{}, broken: map[string]bool{}, unready: map[string]bool{}}
 	w.store = w.newStore()
 	w.api = newAPI(w)
 	w.restart()

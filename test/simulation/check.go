@@ -302,6 +302,10 @@ func (w *World) checkReconciled(x *executor, err error) {
 			w.violate("T3", "routes give the canary %d with %d of %d endpoints, and the attempt goes on", w.live(), have, need)
 		}
 	}
+	if at := st.Attempt; at != nil && at.Stage == v1alpha1.StageBaking && w.replicas() > 0 && st.Previous != nil &&
+		w.serving(at.Revision) == 0 && w.serving(st.Previous.Revision) > 0 {
+		w.violate("T3", "no pod of the promoted revision is ready, %d old ones are, and the bake goes on", w.serving(st.Previous.Revision))
+	}
 	if at := st.Attempt; at != nil && at.Stage == v1alpha1.StageStepping && at.Full == nil && !w.cfg.Pause {
 		for _, name := range []string{fmt.Sprintf("shop-%d", at.Number), fmt.Sprintf("shop-%d-s%d", at.Number, at.Step)} {
 			if run := w.runs[name]; run != nil && run.Status.Verdict == v1alpha1.VerdictFail {
@@ -309,6 +313,16 @@ func (w *World) checkReconciled(x *executor, err error) {
 			}
 		}
 	}
+}
+
+// serving counts the ready pods of a revision.
+func (w *World) serving(revision string) (n int32) {
+	for _, p := range w.pods {
+		if p.Revision == revision && p.ready {
+			n++
+		}
+	}
+	return n
 }
 
 // checkAnswer: what is answered as applied is stored, so that it is neither lost nor repeated.
@@ -397,6 +411,11 @@ func (x *executor) checkEnd(was, is *v1alpha1.RolloutStatus) {
 	h := is.History[0]
 	if h.Outcome == v1alpha1.OutcomePromoted {
 		x.truth.count.Promotions++
+	}
+	if baked := a.Stage == v1alpha1.StageBaking && h.Revision == x.template && h.Outcome == v1alpha1.OutcomePromoted; baked && !x.cfg.Stale && x.replicas() > 0 {
+		if have, need := x.serving(a.Revision), min(x.replicas(), a.Available); have < max(1, need) {
+			x.violate("T3", "the bake ends with %d of %d pods ready", have, need)
+		}
 	}
 	if a.Verdict != nil {
 		deadline := x.rollout.Spec.ProgressDeadline.Or(0)

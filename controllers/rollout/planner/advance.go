@@ -408,6 +408,10 @@ func (d *draft) baking() {
 		d.block(fmt.Sprintf("promoted; judged on until %s", clock(a.StageSince.Add(d.bake()))))
 		return
 	}
+	if have, need := d.ready(a.Revision), max(1, min(d.replicas(), a.Available)); have < need && d.replicas() > 0 {
+		d.block(fmt.Sprintf("promoted; the old pods stay until %d pods are ready (now %d)%s", need, have, d.podTrouble()))
+		return
+	}
 	if a.Full == nil && d.Rollout.Spec.Analysis != nil {
 		if why := d.evidence(d.backgroundName(), a.StageSince); why != "" {
 			d.block(why)

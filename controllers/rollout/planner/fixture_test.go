@@ -116,7 +116,17 @@ func (o *Observed) inStage(stage v1alpha1.Stage) {
 
 func (o *Observed) addPods(revision string, role v1alpha1.Role, n int32) {
 	for i := range n {
-		o.Pods = append(o.Pods, Pod{Name: revision + itoa(int64(i)), Revision: revision, Role: role, Created: noon.Add(-time.Hour)})
+		o.Pods = append(o.Pods, Pod{Name: revision + itoa(int64(i)), Revision: revision, Role: role, Ready: true, Created: noon.Add(-time.Hour)})
+	}
+}
+
+// ready leaves so many pods of a revision ready.
+func (o *Observed) ready(revision string, n int32) {
+	for i := range o.Pods {
+		if p := &o.Pods[i]; p.Revision == revision {
+			p.Ready = n > 0
+			n--
+		}
 	}
 }
 

@@ -109,7 +109,7 @@ func (d *draft) templateChanged() bool {
 
 // hasFailed says whether something speaks against the attempt that nobody has overruled.
 func (d *draft) hasFailed() bool {
-	return d.podsFailed() != nil || d.s.Attempt.Full == nil && d.failure() != nil
+	return d.podsFailed() != nil || d.canaryLost() != nil || d.s.Attempt.Full == nil && d.failure() != nil
 }
 
 // podsFailed finds a pod of the revision that will not come up by waiting.
@@ -193,11 +193,14 @@ func (d *draft) providerPause() {
 	}
 }
 
-// canaryLost is the verdict when too few endpoints of the revision are left for the traffic it gets (T3).
+// canaryLost is the verdict when too little of the revision is left for the traffic it gets (T3).
 func (d *draft) canaryLost() *v1alpha1.Verdict {
 	a := d.s.Attempt
-	if a.Stage == v1alpha1.StageBaking || a.ExposedAt == nil || d.replicas() == 0 {
+	if a.ExposedAt == nil || d.replicas() == 0 {
 		return nil
+	}
+	if a.Stage == v1alpha1.StageBaking || a.Stage == v1alpha1.StageReturning && !d.reached() {
+		return d.promotedLost()
 	}
 	if !d.reached() && (a.Available == 0 || !d.reachable()) {
 		return nil // nothing is sent to it; or nobody knows, and it has had no endpoints to lose
@@ -208,6 +211,32 @@ func (d *draft) canaryLost() *v1alpha1.Verdict {
 	}
 	return &v1alpha1.Verdict{Reason: ReasonCanaryLost,
 		Message: fmt.Sprintf("only %d ready endpoints of the canary are left, %d are needed for its traffic%s", have, need, d.podTrouble())}
+}
+
+// promotedLost is the verdict when too few pods are ready of a revision that has all of the traffic by the stable Service, and the
+// old ones, which are kept warm, could do better.
+func (d *draft) promotedLost() *v1alpha1.Verdict {
+	a, old := d.s.Attempt, d.s.Previous
+	if a.Stage == v1alpha1.StageReturning {
+		old = d.s.Stable
+	}
+	have, need, warm := d.ready(a.Revision), d.enough(), d.ready(revisionOf(old))
+	if have >= need || warm <= have {
+		return nil
+	}
+	return &v1alpha1.Verdict{Reason: ReasonCanaryLost, Message: fmt.Sprintf("only %d pods of the new revision are ready, %d are needed, and %d of revision %s are%s",
+		have, need, warm, revisionOf(old), d.podTrouble())}
+}
+
+// ready counts the pods of a revision that are ready.
+func (d *draft) ready(revision string) int32 {
+	var n int32
+	for _, p := range d.Pods {
+		if p.Revision == revision && p.Ready {
+			n++
+		}
+	}
+	return n
 }
 
 // newlyLost says whether this plan ends the attempt for lost endpoints.

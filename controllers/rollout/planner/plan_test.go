@@ -223,6 +223,21 @@ func TestVerdicts(t *testing.T) {
 		}},
 		{"canary lost", "Withdrawing: RolledBack CanaryLost", stepping, func(o *Observed) { o.Canary.Endpoints["b"] = 1 }},
 		{"canary lost in the switch", "Withdrawing: RolledBack CanaryLost", switching, func(o *Observed) { o.Canary.Endpoints["b"] = 2 }},
+		{"lost on the way to the stable Service", "Withdrawing: RolledBack CanaryLost", returning, func(o *Observed) { o.ready("b", 2) }},
+		{"lost in the bake", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0) }},
+		{"lost in the bake, and one old pod is left", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0); o.ready("a", 1) }},
+		{"lost in the bake, and Full", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0); o.attempt().Full = &v1alpha1.Actor{Name: "kim"} }},
+		{"lost in the bake, behind a third template", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0); o.Revision = "c" }},
+		{"lost in the bake, and the old ones too", "Baking", baking, func(o *Observed) { o.ready("b", 0); o.ready("a", 0) }},
+		{"three quarters are enough in the bake", "Baking", baking, func(o *Observed) { o.ready("b", 3) }},
+		{"the bake does not end with one too few", "Baking", baking, func(o *Observed) { o.ready("b", 3); o.attempt().StageSince = at(-time.Hour) }},
+		{"the bake does not wait for pods that never were", "over: Promoted StepsPassed", baking, func(o *Observed) {
+			o.Rollout.Spec.Replicas, o.attempt().StageSince = ptr(int32(6)), at(-time.Hour)
+		}},
+		{"the bake of nothing", "over: Promoted StepsPassed", baking, func(o *Observed) {
+			o.Rollout.Spec.Replicas, o.attempt().StageSince = ptr(int32(0)), at(-time.Hour)
+			o.ready("b", 0)
+		}},
 		{"three quarters are enough", "Stepping 1 at 50", stepping, func(o *Observed) {
 			o.Rollout.Spec.Replicas, o.attempt().Available, o.Canary.Endpoints["b"] = ptr(int32(8)), 4, 3
 		}},
@@ -239,7 +254,7 @@ func TestVerdicts(t *testing.T) {
 			if got := summary(p); got != test.want {
 				t.Fatalf("got %s, want %s", got, test.want)
 			}
-			if a := p.Status.Attempt; a.Verdict == nil {
+			if a := p.Status.Attempt; a == nil || a.Verdict == nil {
 				return
 			}
 			if !p.Store || !p.Urgent || p.Status.Attempt.Weight != 0 {
@@ -314,6 +329,7 @@ func TestOnFailurePause(t *testing.T) {
 			o.attempt().Pause = &v1alpha1.Actor{Name: "kim"}
 			o.Canary.Endpoints["b"] = 1
 		}, true},
+		{"lost in the bake", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0) }, false},
 		{"a lost canary is taken back all the same", "Withdrawing: RolledBack CanaryLost", stepping, func(o *Observed) { o.Canary.Endpoints["b"] = 0 }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -586,6 +602,11 @@ func TestLostCanaryIsDoubtful(t *testing.T) {
 	o.Rollout.Status = p.Status
 	if Make(o).Doubtful {
 		t.Error("it was decided before")
+	}
+	o = observed(baking)
+	o.ready("b", 0)
+	if !Make(o).Doubtful {
+		t.Error("in the bake it is not doubted")
 	}
 }
 

@@ -28,6 +28,8 @@ var mutants = []mutant{
 	{"hold is not kept", "A1", planner + "gates.go", "if hold := step.Hold.Or(0); !d.passed(*a.ConfirmedAt, hold) {", "if hold := step.Hold.Or(0); false {"},
 	{"approval is not asked for", "A1", planner + "gates.go", "step.Approval == v1alpha1.ApprovalRequired && missing > 0 {", "false {"},
 	{"a lost canary is not noticed", "T3", planner + "gates.go", "if have >= need {", "if true {"},
+	{"a lost bake is not noticed", "T3", planner + "gates.go", "if have >= need || warm <= have {", "if true {"},
+	{"the bake ends without pods", "T3", planner + "advance.go", "have < need && d.replicas() > 0 {\n		d.block(fmt.Sprintf(\"promoted; the old", "false {\n		d.block(fmt.Sprintf(\"promoted; the old"},
 	{"a decision about the last attempt", "A1", planner + "decisions.go", "case a == nil || a.Number > *dec.Spec.Attempt:", "case a == nil:"},
 	{"a failed revision starts again", "A1", planner + "advance.go", "if i := d.quarantined(); i >= 0 {", "if i := d.quarantined(); i >= 99 {"},
 	{"back before the gateway is", "T4", planner + "withdraw.go", "	if left := d.Stable.Endpoints[a.Revision] + d.Canary.Endpoints[a.Revision]; left > 0 {", "	if left := 0; left > 0 {"},
