@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -150,6 +151,29 @@ func dropAnnotation(object *unstructured.Unstructured) {
 		annotations = nil
 	}
 	object.SetAnnotations(annotations)
+}
+
+// maxSearched is how many files are looked through for kustomizations.
+const maxSearched = 100_000
+
+// IsKustomization says whether a file is one by its name.
+func IsKustomization(name string) bool {
+	return slices.Contains(konfig.RecognizedKustomizationFileNames(), path.Base(name))
+}
+
+// Kustomizations returns the folders of a tree that have a kustomization, each once; the root is "".
+func Kustomizations(t tree.Tree) ([]string, error) {
+	found := map[string]bool{}
+	err := tree.Walk(t, "", maxSearched, func(name string, _ tree.Entry) error {
+		if dir, err := tree.Clean(path.Dir(name)); err == nil && IsKustomization(name) {
+			found[dir] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for kustomizations: %w", err)
+	}
+	return slices.Sorted(maps.Keys(found)), nil
 }
 
 // Reached returns the files that building a kustomization folder reads, by

@@ -175,13 +175,13 @@ func (c *composer) units(name string) ([]unit, *source, error) {
 
 // isManifest says that a file is YAML; what else is read is text that kustomize makes ConfigMaps and Secrets from.
 func isManifest(name string) bool {
-	return isKustomization(name) || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".json")
+	return render.IsKustomization(name) || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") || strings.HasSuffix(name, ".json")
 }
 
 // roots lists the places of a file from which merging starts.
 func (c *composer) roots(m merger) []func() ([]edit, error) {
 	name := m.head.name
-	if isKustomization(path.Base(name)) {
+	if render.IsKustomization(path.Base(name)) {
 		return m.kustomizationRoots()
 	}
 	var roots []func() ([]edit, error)

@@ -81,9 +81,6 @@ func (c *composer) strays(seen sight) []string {
 	return out
 }
 
-// maxFiles bounds the search for other kustomizations in a repository.
-const maxFiles = 100_000
-
 // elsewhere renders every other kustomization of the repository that reads
 // one of the changed files: a base shared with another environment must not
 // carry the revert there. It returns the folders that would change.
@@ -138,27 +135,21 @@ func (c *composer) reads(folder string, changes map[string]*[]byte, after tree.T
 // kustomizations lists the folders with a kustomization, but for one and for
 // those that it is made of.
 func kustomizations(t tree.Tree, except string) ([]string, error) {
-	own := map[string]bool{path.Clean(except): true}
+	itself, err := tree.Clean(except)
+	if err != nil {
+		return nil, err
+	}
+	own := map[string]bool{itself: true}
 	if files, err := render.Reached(t, except); err == nil {
 		for _, name := range files {
-			own[path.Dir(name)] = true
+			if dir, err := tree.Clean(path.Dir(name)); err == nil {
+				own[dir] = true
+			}
 		}
 	}
-	folders := []string{}
-	err := tree.Walk(t, "", maxFiles, func(name string, _ tree.Entry) error {
-		dir := path.Dir(name)
-		if isKustomization(name) && !own[dir] {
-			folders = append(folders, dir)
-		}
-		return nil
-	})
+	folders, err := render.Kustomizations(t)
 	if err != nil {
 		return nil, fmt.Errorf("looking for other folders that share files: %w", err)
 	}
-	return folders, nil
-}
-
-func isKustomization(name string) bool {
-	base := path.Base(name)
-	return base == "kustomization.yaml" || base == "kustomization.yml" || base == "Kustomization"
+	return slices.DeleteFunc(folders, func(dir string) bool { return own[dir] }), nil
 }

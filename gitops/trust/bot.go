@@ -41,25 +41,50 @@ func (p Policy) restores(source Source, c signature.Commit, sha string) error {
 	if err != nil {
 		return fmt.Errorf("it is signed by a bot, and its changes cannot be told: %w", err)
 	}
+	valued, problems := p.valued(trees, changed)
+	for name := range valued {
+		delete(changed, name)
+	}
+	// Who else reads these is given nothing but the named values: they are the same on all sides of what follows.
+	b := brought{trees: [3]tree.Tree{tree.Overlay(trees[0], valued), trees[1], tree.Overlay(trees[2], valued)}, changed: changed}
 	known := map[string]bool{}
 	for _, folder := range p.Folders {
-		if err := onlyRestores(folder, trees, known); err != nil {
+		read, err := b.folder(folder)
+		if err != nil {
+			return err
+		}
+		maps.Copy(known, read)
+	}
+	for _, name := range slices.Sorted(maps.Keys(changed)) {
+		switch {
+		case !known[name] && problems[name] != nil:
+			return fmt.Errorf("it is signed by a bot, and may only bring back values of %s: %w", name, problems[name])
+		case !known[name]:
+			return fmt.Errorf("it is signed by a bot, and changes %s, which no folder that a bot may restore is made of", name)
+		}
+		if err := b.file(name); err != nil {
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(changed)) {
-		if known[name] {
-			continue
-		}
+	return b.others()
+}
+
+// valued are the changed files in which only values changed that a bot may bring back, as they are now, and what is wrong with others
+// that have such values.
+func (p Policy) valued(trees [3]tree.Tree, changed map[string]string) (valued map[string]*[]byte, problems map[string]error) {
+	valued, problems = map[string]*[]byte{}, map[string]error{}
+	for name := range changed {
 		values := slices.DeleteFunc(slices.Clone(p.Values), func(v revert.Value) bool { return path.Clean(v.File) != name })
 		if len(values) == 0 {
-			return fmt.Errorf("it is signed by a bot, and changes %s, which no folder that a bot may restore is made of", name)
+			continue
 		}
 		if err := onlyValues(name, values, trees); err != nil {
-			return fmt.Errorf("it is signed by a bot, and may only bring back values of %s: %w", name, err)
+			problems[name] = err
+		} else if now, err := trees[1].ReadFile(name); err == nil {
+			valued[name] = &now
 		}
 	}
-	return nil
+	return valued, problems
 }
 
 // onlyValues checks that a bot's commit changes a file of values only where it may, and to what the good commit has there.
@@ -95,25 +120,113 @@ func goodOf(source Source, c signature.Commit) (string, error) {
 	return good[1], nil
 }
 
-// onlyRestores checks the objects of a folder before and after a bot's commit against those of the good commit, and notes
-// which files they are made of.
-func onlyRestores(folder string, trees [3]tree.Tree, known map[string]bool) error {
-	var objects [3]map[render.Key]any
-	for i, t := range trees {
-		rendered, err := render.Render(recorder{t, known}, folder)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("it is signed by a bot, and folder %s cannot be rendered: %w", folder, err)
+// brought is a bot's commit: the trees before and after it, that of the commit that it restores, and the files that it changes.
+type brought struct {
+	trees   [3]tree.Tree
+	changed map[string]string
+}
+
+// folder checks what a folder renders to, and returns which files that is made of. One that can be rendered neither before nor
+// after nobody can apply: it proves nothing, and spoils nothing.
+func (b brought) folder(folder string) (map[string]bool, error) {
+	read := map[string]bool{}
+	var sides [3][]render.Object
+	var errs [3]error
+	for i, t := range b.trees {
+		files := read
+		if i == 2 {
+			files = map[string]bool{} // what only the good commit is made of is no part of it now
 		}
+		if sides[i], errs[i] = render.Render(recorder{t, files}, folder); errors.Is(errs[i], fs.ErrNotExist) {
+			errs[i] = nil
+		}
+	}
+	touched := func(name string) bool { _, is := b.changed[name]; return read[name] && is }
+	switch {
+	case !slices.ContainsFunc(slices.Collect(maps.Keys(b.changed)), touched), errs[0] != nil && errs[1] != nil:
+		return nil, nil
+	case errs[1] != nil:
+		return nil, fmt.Errorf("it is signed by a bot, and folder %s cannot be rendered any more: %w", folder, errs[1])
+	case errs[2] != nil:
+		sides[2] = sides[0] // nothing to go back to
+	}
+	return read, restoredObjects(sides, "folder "+folder)
+}
+
+// others checks every kustomization that reads a changed file: whoever applies it must not get what never was there.
+func (b brought) others() error {
+	folders := map[string]bool{}
+	for _, t := range b.trees[:2] {
+		found, err := render.Kustomizations(t)
+		if err != nil {
+			return fmt.Errorf("it is signed by a bot, and who else reads what it changes cannot be told: %w", err)
+		}
+		for _, folder := range found {
+			folders[folder] = true
+		}
+	}
+	for _, folder := range slices.Sorted(maps.Keys(folders)) {
+		if !b.reads(b.trees[0], folder) && !b.reads(b.trees[1], folder) {
+			continue
+		}
+		if _, err := b.folder(folder); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reads says whether a kustomization reads a changed file, as far as what it reads can be told.
+func (b brought) reads(t tree.Tree, folder string) bool {
+	files, err := render.Reached(t, folder)
+	return err == nil && slices.ContainsFunc(files, func(name string) bool { _, is := b.changed[name]; return is })
+}
+
+// file checks the objects that a changed file declares: it may be applied as it stands, without the kustomization that reads it.
+// A file that declares none is judged by what is rendered from it.
+func (b brought) file(name string) error {
+	if render.IsKustomization(name) {
+		return nil
+	}
+	var sides [3][]render.Object
+	var errs [3]error
+	for i, t := range b.trees {
+		content, err := t.ReadFile(name)
+		switch {
+		case err == nil:
+			sides[i], errs[i] = render.Parse(name, content)
+		case !errors.Is(err, fs.ErrNotExist):
+			errs[i] = err
+		}
+	}
+	switch {
+	case errs[0] != nil && errs[1] != nil:
+		return nil
+	case errs[1] != nil:
+		return fmt.Errorf("it is signed by a bot, and %s cannot be read any more: %w", name, errs[1])
+	case errs[2] != nil:
+		sides[2] = sides[0]
+	}
+	return restoredObjects(sides, name)
+}
+
+// restoredObjects checks that objects are as they were before, or go back to good.
+func restoredObjects(sides [3][]render.Object, where string) error {
+	var objects [3]map[render.Key]any
+	for i, side := range sides {
 		objects[i] = map[render.Key]any{}
-		for _, o := range rendered {
+		for _, o := range side {
 			objects[i][o.Key()] = o.Object
+		}
+		if i == 1 && len(objects[i]) < len(side) {
+			return fmt.Errorf("it is signed by a bot, and %s declares an object twice", where)
 		}
 	}
 	before, after, good := objects[0], objects[1], objects[2]
 	for _, all := range objects {
 		for key := range all {
 			if !restored(value(before, key), value(after, key), value(good, key)) {
-				return fmt.Errorf("it is signed by a bot, and makes %s something else than it was before or at the commit that it restores", key)
+				return fmt.Errorf("it is signed by a bot, and makes %s of %s something else than it was before or at the commit that it restores", key, where)
 			}
 		}
 	}

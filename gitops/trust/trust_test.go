@@ -231,7 +231,7 @@ func TestG25_G26_ABotsKeyCanOnlyBringBack(t *testing.T) {
 		"no trailer":                        {"chore: x", folder, []string{scaled}, "no trailers"},
 		"trailer in the body":               {trailers(good) + "\n\nSigned-off-by: x", folder, []string{scaled}, "no trailers"},
 		"merge":                             {trailers(good), folder, []string{scaled, good}, "2 parents"},
-		"another image":                     {trailers(good), shop("v666", 5), []string{scaled}, "Deployment.apps /shop something else"},
+		"another image":                     {trailers(good), shop("v666", 5), []string{scaled}, "Deployment.apps /shop of folder apps/shop something else"},
 		"of a side branch":                  {trailers(aside), shop("v666", 5), []string{scaled}, "not known to be a commit before it"},
 		"more than restored":                {trailers(good), shop("v1", 50), []string{scaled}, "something else"},
 		"another file":                      {trailers(good), with(folder, "other/readme.md", "y"), []string{scaled}, "other/readme.md"},
@@ -250,6 +250,110 @@ func TestG25_G26_ABotsKeyCanOnlyBringBack(t *testing.T) {
 	sha := r.commit("bot", trailers(good), folder, scaled)
 	if _, err := Head(r.policy(), r, sha); err == nil || !strings.Contains(err.Error(), "no folder") {
 		t.Errorf("without a folder: %v", err)
+	}
+}
+
+// TestG26_ABotsKeyReachesNobodyElse: a base is read by several overlays, and the one that is reverted may override what is
+// changed in it. Whoever else reads the base, or applies it as it is, must get nothing that never was there.
+func TestG26_ABotsKeyReachesNobodyElse(t *testing.T) {
+	r := newRepo(t)
+	files := func(base, prod, staging string, replicas int) map[string]string {
+		out := shop(prod, replicas)
+		out["apps/staging/kustomization.yaml"] = "resources: [../../base]\n" + staging
+		out["base/app.yaml"] = strings.Replace(out["base/app.yaml"], "image: shop}", "image: \"shop:"+base+"\", args: [a, b]}", 1)
+		out["flux/kustomization.yaml"] = "resources: [broken.yaml]\n" // never renders: nobody applies it
+		return out
+	}
+	own := "images: [{name: shop, newTag: own}]\n"
+	good := r.commit("ann", "good", files("b1", "v1", "", 1))
+	bad := r.commit("ann", "bad", files("b2", "v2", "", 5), good)
+	message := "revert\n\nRollback-Id: abcdefgh12\nRestores: " + good
+	plain := func(files map[string]string) map[string]string { // the base is a folder of plain YAML's
+		return with(files, "base/app.yaml", strings.Replace(files["base/app.yaml"], "args: [a, b]", "args: [a, evil]", 1))
+	}
+	for name, test := range map[string]struct {
+		files  map[string]string
+		refuse string
+	}{
+		"prod alone": {files("b2", "v1", "", 5), ""},
+		"the base goes back, and staging with it": {files("b1", "v1", "", 5), ""},
+		"the base gets another image":             {files("evil", "v1", "", 5), "something else"},
+		"the base gets it, and nothing else":      {files("evil", "v2", "", 5), "something else"},
+		"args of the base":                        {plain(files("b2", "v1", "", 5)), "something else"},
+		"staging itself":                          {files("b2", "v1", own, 5), "apps/staging/kustomization.yaml"},
+		"the base does not render any more":       {with(files("b2", "v1", "", 5), "base/app.yaml", "a: b\n"), "cannot be rendered"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Head(r.policy("apps/shop"), r, r.commit("bot", message, test.files, bad))
+			if (err == nil) != (test.refuse == "") || err != nil && !strings.Contains(err.Error(), test.refuse) {
+				t.Errorf("%v, want %q", err, test.refuse)
+			}
+		})
+	}
+	// The overlay hides what it takes from the base, and staging pins its own: the base itself is what is left to look at.
+	hidden := func(base string) map[string]string { return files(base, "v2", own, 5) }
+	before := r.commit("ann", "before", hidden("b2"), good)
+	_, err := Head(r.policy("apps/shop"), r, r.commit("bot", message, hidden("evil"), before))
+	if err == nil || !strings.Contains(err.Error(), "base") {
+		t.Errorf("a base that may be applied as it is: %v", err)
+	}
+}
+
+// TestG26_ABotsKeyAndFilesWithoutKustomization: what kustomize reads may be applied as plain YAML as well, by file.
+func TestG26_ABotsKeyAndFilesWithoutKustomization(t *testing.T) {
+	r := newRepo(t)
+	files := func(image, kustomization string) map[string]string {
+		return map[string]string{
+			"prod/kustomization.yaml": kustomization,
+			"prod/plain/app.yaml":     "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop}\nspec: {template: {spec: {containers: [{name: app, image: \"shop:" + image + "\"}]}}}\n",
+		}
+	}
+	pinned := func(tag string) string {
+		return "resources: [plain/app.yaml]\nimages: [{name: shop, newTag: " + tag + "}]\n"
+	}
+	good := r.commit("ann", "good", files("1", pinned("v1")))
+	bad := r.commit("ann", "bad", files("2", pinned("v2")), good)
+	message := "revert\n\nRollback-Id: abcdefgh12\nRestores: " + good
+	for name, test := range map[string]struct {
+		files  map[string]string
+		refuse string
+	}{
+		"the overlay":         {files("2", pinned("v1")), ""},
+		"both":                {files("1", pinned("v1")), ""},
+		"evil behind the pin": {files("evil", pinned("v1")), "Deployment.apps /shop of prod/plain/app.yaml something else"},
+		"an object beside it": {with(files("2", pinned("v1")), "prod/plain/app.yaml", files("2", "")["prod/plain/app.yaml"]+
+			"---\napiVersion: v1\nkind: Secret\nmetadata: {name: evil}\n"), "Secret"},
+		"gone, but at good it was there": {map[string]string{"prod/kustomization.yaml": "resources: []\n"}, "something else"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Head(r.policy("prod"), r, r.commit("bot", message, test.files, bad))
+			if (err == nil) != (test.refuse == "") || err != nil && !strings.Contains(err.Error(), test.refuse) {
+				t.Errorf("%v, want %q", err, test.refuse)
+			}
+		})
+	}
+}
+
+// TestG41_ABotsValuesMayBeReadByOthers: a kustomization that makes a ConfigMap of a file of values, as Flux wants it, gets the named
+// values back, whatever else was committed there since.
+func TestG41_ABotsValuesMayBeReadByOthers(t *testing.T) {
+	r := newRepo(t)
+	files := func(tag, rest string) map[string]string {
+		return map[string]string{
+			"flux/kustomization.yaml": "configMapGenerator: [{name: values, files: [values.yaml]}]\n",
+			"flux/values.yaml":        "image: {tag: \"" + tag + "\"}\nadmin: " + rest + "\n",
+		}
+	}
+	good := r.commit("ann", "good", files("1", "a"))
+	bad := r.commit("ann", "bad", files("2", "b"), good)
+	p := r.policy()
+	p.Values = []revert.Value{{File: "flux/values.yaml", Path: "image.tag", Container: "app", Part: revert.PartTag}}
+	message := "revert\n\nRollback-Id: abcdefgh12\nRestores: " + good
+	if _, err := Head(p, r, r.commit("bot", message, files("1", "b"), bad)); err != nil {
+		t.Error(err)
+	}
+	if _, err := Head(p, r, r.commit("bot", message, files("1", "evil"), bad)); err == nil || !strings.Contains(err.Error(), "in other places") {
+		t.Errorf("another place: %v", err)
 	}
 }
 
