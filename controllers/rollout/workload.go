@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -71,34 +73,46 @@ func fillFromDeployment(spec *v1alpha1.RolloutSpec, d *appsv1.Deployment) {
 	}
 }
 
-// fillFromPods takes the template of the revision that runs, or is tried.
+// fillFromPods takes the template of the revision that runs, or is tried, and the number of pods that carry all of the traffic: that
+// of stable, or of the attempt, and not the canary's.
 func (r *Reconciler) fillFromPods(ctx context.Context, ro *v1alpha1.Rollout, o *planner.Observed) error {
-	current := ""
+	current, serving := "", ""
+	if ro.Status.Stable != nil {
+		serving = ro.Status.Stable.Revision
+	}
 	switch {
 	case ro.Status.Attempt != nil:
 		current = ro.Status.Attempt.Revision
 	case ro.Status.Stable != nil:
-		current = ro.Status.Stable.Revision
+		current = serving
 	default:
 		return nil
+	}
+	spec := &o.Rollout.Spec
+	if a := ro.Status.Attempt; a != nil && a.Replicas > 0 && spec.Replicas == nil {
+		spec.Replicas = ptr.To(a.Replicas)
 	}
 	selector, err := labels.ConvertSelectorToLabelsMap(ro.Status.Selector)
 	if err != nil {
 		return fmt.Errorf("reading status.selector: %w", err)
 	}
-	o.Rollout.Spec.Selector.MatchLabels = selector
+	spec.Selector.MatchLabels = selector
 	var sets appsv1.ReplicaSetList
-	if err := r.Client.List(ctx, &sets, client.InNamespace(ro.Namespace), client.MatchingLabels{v1alpha1.LabelRevision: current}); err != nil {
-		return fmt.Errorf("listing ReplicaSets of revision %s: %w", current, err)
+	if err := r.Client.List(ctx, &sets, client.InNamespace(ro.Namespace), client.HasLabels{v1alpha1.LabelRevision}); err != nil {
+		return fmt.Errorf("listing ReplicaSets of what Deployment %s ran: %w", ro.Spec.WorkloadRef.Name, err)
 	}
 	for i := range sets.Items {
 		rs := &sets.Items[i]
 		if !metav1.IsControlledBy(rs, ro) {
 			continue
 		}
-		o.Rollout.Spec.Template = *plainTemplate(rs)
-		if o.Rollout.Spec.Replicas == nil {
-			o.Rollout.Spec.Replicas = rs.Spec.Replicas
+		rev := rs.Labels[v1alpha1.LabelRevision]
+		if rev == current {
+			spec.Template = *plainTemplate(rs)
+		}
+		if rev == cmp.Or(serving, current) {
+			spec.Replicas = cmp.Or(spec.Replicas, rs.Spec.Replicas)
+			spec.MinReadySeconds = cmp.Or(spec.MinReadySeconds, rs.Spec.MinReadySeconds)
 		}
 	}
 	o.Revision = current

@@ -10,6 +10,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
@@ -43,6 +44,9 @@ type seen struct {
 
 func (w *world) see() *seen {
 	ctx, s := w.t.Context(), &seen{ro: w.get(), services: map[string]*corev1.Service{}, sets: map[string]*appsv1.ReplicaSet{}}
+	if s.ro != nil && s.ro.Spec.Replicas == nil {
+		s.ro.Spec.Replicas = ptr.To[int32](2) // as the Deployment says, or said
+	}
 	for _, r := range w.routes() {
 		s.rules = append(s.rules, rules(r)...)
 	}

@@ -13,8 +13,10 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -337,4 +339,34 @@ func TestLostInTheBake(t *testing.T) {
 	w.unready[new] = false
 	w.rest()
 	w.outcome(v1alpha1.OutcomePromoted)
+}
+
+// TestDeletedDeploymentInAStepWithoutPods (T5): the canary has no pods in a step of weight 0, and a Deployment that is deleted then
+// takes none of stable's away, nor its minReadySeconds.
+func TestDeletedDeploymentInAStepWithoutPods(t *testing.T) {
+	w := newWorld(t, refer)
+	deployment(w)
+	change := func(change func(*appsv1.Deployment)) {
+		var ds appsv1.DeploymentList
+		w.list(t.Context(), &ds)
+		change(&ds.Items[0])
+		ds.Items[0].Generation++
+		w.must(w.store.Update(t.Context(), &ds.Items[0]))
+	}
+	change(func(d *appsv1.Deployment) { d.Spec.MinReadySeconds = 3 })
+	w.play()
+	ro := adopting()
+	ro.Spec.Replicas = nil
+	ro.Spec.Strategy.Canary.Steps = []v1alpha1.Step{{Name: "dark", Weight: ptr.To[int32](0), Hold: "10m"}, {Name: "all", Weight: ptr.To[int32](100)}}
+	w.create(ro)
+	w.rest()
+	change(func(d *appsv1.Deployment) { d.Spec.Template = podTemplate("v2") })
+	w.until("dark", atStep("dark"))
+	w.must(w.store.Delete(t.Context(), &appsv1.Deployment{ObjectMeta: meta(app)}))
+	for range 20 {
+		w.look()
+	}
+	if stable := w.see().sets[hash("v1")].Spec; *stable.Replicas != 2 || stable.MinReadySeconds != 3 || w.get().Status.Attempt.Verdict != nil {
+		t.Errorf("stable has %d pods and minReadySeconds %d: %s", *stable.Replicas, stable.MinReadySeconds, w.told())
+	}
 }

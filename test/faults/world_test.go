@@ -77,7 +77,7 @@ type world struct {
 	rec   *rollout.Reconciler
 	// bad revisions fail their metrics, broken revisions have pods that never become ready, unready ones pods that are not, and run.
 	bad, broken, unready map[string]bool
-	pods        int
+	pods                 int
 	// skips reconciliations by chance, where set.
 	skips *rand.Rand
 	// git is what the specs of routes should be when nothing is under way.

@@ -120,9 +120,9 @@ type World struct {
 	noData, providerDown bool
 	// unread: the last route cannot be read now.
 	unread bool
-	caches               caches
-	seen                 *memory // its copies share it
-	truth                truth
+	caches caches
+	seen   *memory // its copies share it
+	truth  truth
 }
 
 // truth is what the checks remember.
