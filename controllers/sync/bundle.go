@@ -76,7 +76,10 @@ type Item struct {
 	Fault *Fault
 	// Unknown is why the API server could not say what it would make of the object, though nothing denies it; Dry is nil.
 	Unknown string
-	// Applied: this very bundle was applied before, so that an Unknown object needs a write only if fields have changed.
+	// Rendered is the object of the bundle, which is not to be changed.
+	Rendered *unstructured.Unstructured
+	// Applied: the bundle applied last declares the object just so. What differs is drift then, and an Unknown object needs a
+	// write only if fields have changed.
 	Applied bool
 	// Declared is Desired as Git has it, before anything was added to it or left to others.
 	Declared *unstructured.Unstructured
@@ -121,7 +124,7 @@ func prepare(sync *v1alpha1.Sync, objects []render.Object, known scopes) ([]*Ite
 	seen := map[v1alpha1.InventoryEntry]string{}
 	var items []*Item
 	for _, object := range objects {
-		item := &Item{Desired: object.DeepCopy(), File: object.Origin.File, Doc: object.Origin.Doc}
+		item := &Item{Rendered: object.Unstructured, Desired: object.DeepCopy(), File: object.Origin.File, Doc: object.Origin.Doc}
 		gvk := item.Desired.GroupVersionKind()
 		namespaced, err := known(gvk.GroupKind())
 		if scope, found := declared[gvk.GroupKind()]; meta.IsNoMatchError(err) && found {

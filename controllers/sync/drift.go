@@ -178,7 +178,7 @@ func refOf(e v1alpha1.InventoryEntry) drift.Ref {
 // settle finds out, for a whole bundle, which of the objects that differ do so although Git has not changed, and what is to
 // be done about them. What is left as it is leaves the plan; what is overwritten is recorded.
 func (r *Reconciler) settle(ctx context.Context, sync *v1alpha1.Sync, plan *Plan, done *result) error {
-	same := done.digest == sync.Status.AppliedDigest
+	same := done.digest == sync.Status.AppliedDigest && !begun(&sync.Status) // else another bundle was begun, and given up
 	for level, items := range plan.Apply {
 		plan.Apply[level] = nil
 		for _, item := range items {
@@ -197,26 +197,30 @@ func (r *Reconciler) settle(ctx context.Context, sync *v1alpha1.Sync, plan *Plan
 	return r.keep(ctx, sync, done.drift)
 }
 
-// weigh decides about one object that differs; nil: Git has changed, and nothing is lost by applying it.
+func corrects(sync *v1alpha1.Sync) bool {
+	return sync.Spec.Drift.Mode == v1alpha1.DriftCorrect || sync.Spec.Drift.Mode == ""
+}
+
+// weigh decides about one object that differs; nil: Git has changed, and nothing is lost by applying it. same: the whole bundle is
+// the one that was applied last.
 func (r *Reconciler) weigh(sync *v1alpha1.Sync, item *Item, same bool) (*finding, error) {
 	f := &finding{item: item, declared: digestOf(item.Declared)}
 	ours := slices.ContainsFunc(sync.Status.Inventory, func(e v1alpha1.InventoryEntry) bool { return refOf(e) == refOf(item.Entry) })
 	switch {
-	case !ours || item.Live == nil && !same:
+	case !ours || item.Live == nil && !item.Applied:
 		return nil, nil // it is new to this Sync
 	case item.Live == nil:
 		f.class = driftpkg.Deleted
 	case item.Dry == nil:
 		return nil, nil // it could not be tried
 	default:
-		fields, err := driftpkg.Compare(driftpkg.Observed{Manager: FieldManager, Desired: item.Desired, Live: item.Live, Dry: item.Dry, Same: same})
+		fields, err := driftpkg.Compare(driftpkg.Observed{Manager: FieldManager, Desired: item.Desired, Live: item.Live, Dry: item.Dry, Same: item.Applied})
 		if err != nil {
 			return nil, fmt.Errorf("comparing %s: %w", name(item.Entry), err)
 		}
-		f.take(fields)
+		f.take(fields, same)
 		if len(f.fields) == 0 {
-			corrects := sync.Spec.Drift.Mode == v1alpha1.DriftCorrect || sync.Spec.Drift.Mode == ""
-			if !same || corrects && !borrowed(item.Live) || !marked(item.Live) {
+			if !same || corrects(sync) && !borrowed(item.Live) || !marked(item.Live) {
 				return nil, nil // Git has changed; or only the ownership is to be taken back, or the object to be marked
 			}
 			f.quiet, f.state = true, v1alpha1.DriftOpen
@@ -226,7 +230,7 @@ func (r *Reconciler) weigh(sync *v1alpha1.Sync, item *Item, same bool) (*finding
 	f.digest = f.name()
 	before := reported(sync.Status.Drift, item.Entry)
 	asked := sync.Annotations[v1alpha1.AnnotationReconcile] != sync.Status.Reconciled
-	f.state, f.corrections = decide(sync.Spec.Drift, situation{same: same, before: before, declared: f.declared, digest: f.digest, asked: asked,
+	f.state, f.corrections = decide(sync.Spec.Drift, situation{same: item.Applied, before: before, declared: f.declared, digest: f.digest, asked: asked,
 		approved: r.isApproved(sync.UID, f.digest), now: r.now()})
 	return f, nil
 }
@@ -239,10 +243,12 @@ func borrowed(live *unstructured.Unstructured) bool {
 	})
 }
 
-// take keeps the fields that are not as Git declared them before.
-func (f *finding) take(fields []driftpkg.Field) {
+// take keeps the fields that are not as Git declared them before. With another bundle a value that is ours alone may come from one
+// that was begun and given up: nobody loses anything by overwriting it.
+func (f *finding) take(fields []driftpkg.Field, same bool) {
 	for _, field := range fields {
-		if field.Class == driftpkg.NewCommit || isMark(field) {
+		own := field.Class == driftpkg.AdmissionMutation || field.Class == driftpkg.VersionSkew
+		if field.Class == driftpkg.NewCommit || own && !same || isMark(field) {
 			continue
 		}
 		f.fields = append(f.fields, field)
@@ -254,7 +260,7 @@ func (f *finding) take(fields []driftpkg.Field) {
 
 // situation is what a decision about an object depends on.
 type situation struct {
-	// same: Git declares what it declared when it was applied last.
+	// same: Git declares the object as it did when it was applied last.
 	same bool
 	// before is what status says of the object; nil: nothing.
 	before *v1alpha1.DriftedObject

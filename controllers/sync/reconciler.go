@@ -327,19 +327,21 @@ func (r *Reconciler) examine(ctx context.Context, sync *v1alpha1.Sync, cluster t
 	if err != nil {
 		return Plan{}, err
 	}
+	if err := r.markApplied(ctx, sync, bundle, items); err != nil {
+		return Plan{}, err
+	}
 	var told warnings
 	ctx = collecting(ctx, &told)
 	for _, item := range items {
 		item.Ignore = ignoreRules(sync)
-		corrects := sync.Spec.Drift.Mode == v1alpha1.DriftCorrect || sync.Spec.Drift.Mode == ""
-		item.Keep = bundle.digest == sync.Status.AppliedDigest && !corrects
+		item.Keep = item.Applied && !corrects(sync)
 		if err := cluster.examine(ctx, item); err != nil {
 			return Plan{}, err
 		}
 		if by := left(sync, item); by != "" {
 			item.leave(by)
 		}
-		if item.Applied = bundle.digest == sync.Status.AppliedDigest; item.Unknown != "" {
+		if item.Unknown != "" {
 			told.add(fmt.Sprintf("PolicyUnknown: %s: %s", name(item.Entry), item.Unknown))
 		}
 	}

@@ -27,7 +27,7 @@ type Observed struct {
 	Manager string
 	// Desired is what would be applied, Live what is there (nil: nothing), Dry what the API server would make of it.
 	Desired, Live, Dry *unstructured.Unstructured
-	// Same: Desired is what was applied last. Otherwise Git has changed since.
+	// Same: Desired is what was applied last. Otherwise Git has changed the object since.
 	Same bool
 }
 
