@@ -217,6 +217,18 @@ func combine(desired, live *unstructured.Unstructured) *unstructured.Unstructure
 	return desired
 }
 
+// Declared is what a Sync would have applied of a rendered object, as far as it is not left to others: what differs from it in the
+// live object is drift, or not applied yet.
+func Declared(sync *v1alpha1.Sync, rendered, live *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	out := rendered.DeepCopy()
+	out.SetNamespace(live.GetNamespace())
+	out, err := driftpkg.Without(out, live, FieldManager, ignoreRules(sync))
+	if err != nil {
+		return nil, fmt.Errorf("leaving fields of %s to others: %w", name(entryOf(live)), err)
+	}
+	return combine(out, live), nil
+}
+
 // pinned makes the API server refuse the write if the live object is another one by then.
 func pinned(u, live *unstructured.Unstructured) *unstructured.Unstructured {
 	u.SetResourceVersion(live.GetResourceVersion())

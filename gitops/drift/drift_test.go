@@ -275,3 +275,31 @@ func BenchmarkMark(b *testing.B) {
 		MarkOf(o, us)
 	}
 }
+
+// TestG08_BetweenFindsWhatOthersHaveTaken, and nothing that only the API server writes in another way, or that Git has changed since.
+func TestG08_BetweenFindsWhatOthersHaveTaken(t *testing.T) {
+	declared := object(t, "apiVersion: v1\nkind: X\nmetadata: {name: a}\nspec: {taken: 1, gone: 1, newer: 2, cpu: 1000m, shown: 1}\n")
+	live := object(t, "apiVersion: v1\nkind: X\nmetadata: {name: a}\nspec: {taken: 2, newer: 1, cpu: \"1\", shown: 2, extra: 1}\n",
+		us+` Apply - 0: {"f:spec":{"f:newer":{},"f:shown":{}}}`, `kubectl Update - 5: {"f:spec":{"f:taken":{},"f:cpu":{},"f:extra":{}}}`)
+	for _, c := range []struct {
+		wanted Wanted
+		want   string
+	}{
+		{Wanted{Manager: us}, ".spec.taken"},
+		{Wanted{Manager: us, Removed: true}, ".spec.gone .spec.taken"},
+		{Wanted{Manager: us, Paths: []string{".spec.shown", ".spec.extra"}}, ".spec.extra .spec.shown .spec.taken"},
+		{Wanted{Manager: "nobody", Removed: true}, ".spec.gone .spec.newer .spec.shown .spec.taken"},
+	} {
+		fields, err := Between(declared, live, c.wanted)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range fields {
+			got = append(got, f.Path.String())
+		}
+		if text := strings.Join(got, " "); text != c.want {
+			t.Errorf("%+v: got %s, want %s", c.wanted, text, c.want)
+		}
+	}
+}

@@ -8,16 +8,33 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// Between finds where an object differs from what is declared of it, by path: fields that are declared, and of those others that
-// are wanted by their paths as text. It knows nothing of defaults.
-func Between(declared, live *unstructured.Unstructured, wanted []string) ([]Field, error) {
+// Wanted says which of the fields that differ are asked for.
+type Wanted struct {
+	// Paths as text, whoever has the fields.
+	Paths []string
+	// Manager as which objects are applied: what is declared, and no longer this manager's, is asked for too. A field that still
+	// is was not changed by others; it differs where the declaration is newer, or by defaults and admission.
+	Manager string
+	// Removed: what is declared and absent was there, and somebody took it away; otherwise it may not have been applied yet.
+	Removed bool
+}
+
+// Between finds where an object differs from what is declared of it, by path, as far as that is asked for. It knows nothing of
+// defaults.
+func Between(declared, live *unstructured.Unstructured, wanted Wanted) ([]Field, error) {
 	owners, err := OwnersOf(live.GetManagedFields())
 	if err != nil {
 		return nil, err
 	}
 	c := comparison{keys: keysOf(owners)}
 	c.maps(nil, content(declared), content(live))
-	return slices.DeleteFunc(c.found, func(f Field) bool { return !slices.Contains(wanted, f.Path.String()) }), nil
+	own := ownOf(owners, wanted.Manager)
+	return slices.DeleteFunc(c.found, func(f Field) bool {
+		taken := own == nil || !own.Owns(f.Path)
+		gone := f.Live == nil && !wanted.Removed
+		as := isScalar(f.Declared) && f.Live != nil && same(f.Declared, f.Live)
+		return !slices.Contains(wanted.Paths, f.Path.String()) && (f.Declared == nil || !taken || gone || as)
+	}), nil
 }
 
 // Put sets the value at a path of an object, or takes it out (nil). It says whether there was a place for it.

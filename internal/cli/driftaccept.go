@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/controllers/repository"
 	"github.com/belay-delivery/belay/controllers/revert"
+	"github.com/belay-delivery/belay/controllers/sync"
 	"github.com/belay-delivery/belay/gitops/drift"
 	"github.com/belay-delivery/belay/gitops/forge"
 	"github.com/belay-delivery/belay/gitops/git"
@@ -26,7 +28,7 @@ import (
 
 const acceptLong = `Make what is live what Git declares.
 
-The live values of the fields that differ are written into the file that declares the object, as an edit of those values alone,
+The live values of all fields that differ are written into the file that declares the object, as an edit of those values alone,
 and it is proven that the folder then renders to that and to everything else as before. The commit becomes a pull request, or is
 pushed, as the Repository's spec.write.strategy says (--strategy overrules it). It uses the Repository's write credentials: it
 takes the right to read that Secret. With --print nothing is written: the changed file goes to standard output.`
@@ -121,6 +123,7 @@ type acceptance struct {
 	sync    v1alpha1.Sync
 	repo    v1alpha1.Repository
 	live    *unstructured.Unstructured
+	fields  []drift.Field
 	remote  git.Remote
 	fetched *git.Repo
 	tree    git.Tree
@@ -175,18 +178,15 @@ func (acc *acceptance) compose() (map[string]*[]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var wanted []string
-	for _, f := range acc.item.Fields {
-		wanted = append(wanted, f.Path)
-	}
 	for _, o := range objects {
 		if k := o.Key(); k.Group != key.Group || k.Kind != key.Kind || k.Name != key.Name || k.Namespace != "" && k.Namespace != key.Namespace {
 			continue
 		}
-		fields, err := drift.Between(o.Unstructured, acc.live, wanted)
+		fields, err := acc.differing(o)
 		if err != nil {
 			return nil, err
 		}
+		acc.fields = fields
 		var changes []splice.Change
 		for _, f := range fields {
 			if drift.Hidden(schema.GroupKind{Group: key.Group, Kind: key.Kind}, f.Path, f.Live) {
@@ -202,14 +202,44 @@ func (acc *acceptance) compose() (map[string]*[]byte, error) {
 	return nil, fmt.Errorf("folder %q of branch %s no longer declares %s", acc.sync.Spec.Path, acc.remote.Branch, key)
 }
 
+// differing are all fields that differ, those that status only counts too: a commit that takes over some of them declares the object
+// anew, and the others would be overwritten.
+func (acc *acceptance) differing(o render.Object) ([]drift.Field, error) {
+	wanted := drift.Wanted{Manager: sync.FieldManager, Removed: acc.fetched.Head() == acc.sync.Status.AppliedCommit}
+	for _, f := range acc.item.Fields {
+		wanted.Paths = append(wanted.Paths, f.Path)
+	}
+	declared, err := sync.Declared(&acc.sync, o.Unstructured, acc.live)
+	if err != nil {
+		return nil, err
+	}
+	fields, err := drift.Between(declared, acc.live, wanted)
+	if err != nil {
+		return nil, err
+	}
+	reported := len(acc.item.Fields) + int(acc.item.MoreFields)
+	if whole := acc.item.MoreFields == 0 && !slices.ContainsFunc(wanted.Paths, func(p string) bool { return strings.HasSuffix(p, "…") }); !whole && len(fields) < reported {
+		return nil, fmt.Errorf("%s/%s differs in %d fields, of which %d can be found here (the others differ by defaults or admission of the API server, or branch %s has changed, or the report is older than the object): nothing is accepted, since what was left out would be overwritten; "+
+			"run it again once the Sync has reported anew, or write the values into %s by hand", acc.item.Kind, acc.item.Name, reported, len(fields), acc.remote.Branch, o.Origin.File)
+	}
+	return fields, nil
+}
+
+// maxAccepted is how many fields a commit's message names.
+const maxAccepted = 64
+
 func (acc *acceptance) message() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "drift(%s): accept %s/%s as it is live\n\n", acc.item.Sync, acc.item.Kind, acc.item.Name)
 	if acc.options.reason != "" {
 		fmt.Fprintf(&out, "%s\n\n", strings.TrimSpace(acc.options.reason))
 	}
-	for _, f := range acc.item.Fields {
-		fmt.Fprintf(&out, "- %s: %s, was %s\n", f.Path, oneLine(f.Live), oneLine(f.Declared))
+	kind := schema.GroupKind{Group: acc.item.Group, Kind: acc.item.Kind}
+	for _, f := range acc.fields[:min(len(acc.fields), maxAccepted)] {
+		fmt.Fprintf(&out, "- %s: %s, was %s\n", f.Path, oneLine(drift.Shown(kind, f.Path, f.Live)), oneLine(drift.Shown(kind, f.Path, f.Declared)))
+	}
+	if more := len(acc.fields) - maxAccepted; more > 0 {
+		fmt.Fprintf(&out, "- and %d more\n", more)
 	}
 	fmt.Fprintf(&out, "\nDrift-Digest: %s\nSync: %s/%s\nObject: %s %s/%s\nClass: %s\nAccepted-By: %s\n", acc.item.Digest, acc.item.Namespace, acc.item.Sync,
 		acc.item.Kind, acc.item.DriftedObject.Namespace, acc.item.Name, acc.item.Class, oneLine(acc.user))
