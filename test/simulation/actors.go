@@ -38,6 +38,9 @@ func (w *World) kubelet(s *replicaSet) {
 		case p.broken && !p.ready:
 			p.Waiting, p.Restarts = "CrashLoopBackOff", p.Restarts+1
 		case !p.broken:
+			if !p.ready {
+				p.since = w.now
+			}
 			p.ready, p.Waiting, p.Restarts = true, "", 0
 		}
 	}
@@ -64,12 +67,15 @@ func withoutOne(pods []pod, revision string) []pod {
 }
 
 func (w *World) count(s *replicaSet) {
-	s.current, s.ready = 0, 0
+	s.current, s.ready, s.available = 0, 0, 0
 	for _, p := range w.pods {
 		if p.Revision == s.revision {
 			s.current++
 			if p.ready {
 				s.ready++
+			}
+			if p.ready && !w.now.Before(p.since.Add(time.Duration(w.cfg.MinReady)*time.Second)) {
+				s.available++
 			}
 		}
 	}

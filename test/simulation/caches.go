@@ -101,7 +101,7 @@ func (w *World) snapshot() [kinds]any {
 	for _, k := range slices.Sorted(maps.Keys(w.sets)) {
 		s := w.sets[k]
 		sets = append(sets, planner.ReplicaSet{Name: "shop-" + k, Revision: k, Role: s.role, Wanted: s.wanted,
-			Current: s.current, Ready: s.ready, Available: s.ready, Created: s.created})
+			Current: s.current, Ready: s.ready, Available: s.available, MinReadySeconds: w.cfg.MinReady, Created: s.created})
 	}
 	pods := make([]planner.Pod, len(w.pods))
 	for i, p := range w.pods {

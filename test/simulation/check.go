@@ -123,6 +123,10 @@ func (x *executor) checkRoute(view planner.Observed, a planner.PatchRoute, was, 
 		if have < need {
 			x.violate("T3", "weight is raised to %d with %d of %d endpoints", most, have, need)
 		}
+		i := slices.IndexFunc(view.ReplicaSets, func(rs planner.ReplicaSet) bool { return rs.Revision == st.Attempt.Revision })
+		if i < 0 || view.ReplicaSets[i].Available < need {
+			x.violate("T3", "weight is raised to %d before %d pods are available", most, need)
+		}
 	}
 	x.checkCopies(view, a, was, is)
 	x.checkMirrors(view, a, was, is)

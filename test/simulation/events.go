@@ -186,6 +186,9 @@ func RandomConfig(r *rand.Rand) Config {
 	cfg = cfg.choose(r.IntN(strategyCount))
 	cfg.Compare = r.IntN(3) == 0
 	cfg.Dynamic = r.IntN(4) == 0
+	if cfg.Foreign && cfg.Replicas%2 == 0 { // no draw of its own: the worlds of other seeds stay what they are
+		cfg.MinReady = 15
+	}
 	return cfg
 }
 

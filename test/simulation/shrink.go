@@ -123,6 +123,7 @@ func (f *Failure) plain() {
 	for _, change := range []func(*Config){
 		func(c *Config) { c.Replicas = 1 },
 		func(c *Config) { c.Routes = 1 },
+		func(c *Config) { c.MinReady = 0 },
 		func(c *Config) { c.Bake = "0s" },
 		func(c *Config) { *c = c.choose(1) },
 		func(c *Config) { c.Analysis = false },

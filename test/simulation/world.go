@@ -46,6 +46,8 @@ type Config struct {
 	RoleInGit bool // the stable Service selects the role already
 	// Flaky: pods that were ready may stop being so.
 	Flaky bool
+	// MinReady is minReadySeconds.
+	MinReady int32
 	// Stale: caches may lag behind.
 	Stale bool
 	// Planner takes the place of planner.Make: a broken one shows that the checks see it.
@@ -62,6 +64,8 @@ func (c Config) plan(o planner.Observed) planner.Plan {
 type pod struct {
 	planner.Pod
 	ready bool
+	// since when it is.
+	since time.Time
 	// broken pods never become ready.
 	broken bool
 }
@@ -72,7 +76,7 @@ type replicaSet struct {
 	wanted   int32
 	created  time.Time
 	// status, as the ReplicaSet's controller last wrote it.
-	current, ready int32
+	current, ready, available int32
 }
 
 type service struct {
@@ -197,6 +201,7 @@ func Bare(cfg Config) *World {
 		RevisionHistoryLimit: &limit, ProgressDeadline: cfg.Deadline,
 		Traffic:  v1alpha1.Traffic{StableService: stableService, TotalWeight: 100, Settle: "10s"},
 		Strategy: cfg.strategy()}
+	r.Spec.MinReadySeconds = cfg.MinReady
 	if cfg.Analysis {
 		r.Spec.Analysis = &v1alpha1.AnalysisReference{Templates: []v1alpha1.TemplateReference{{Name: "golden"}}}
 	}

@@ -167,6 +167,14 @@ func TestBecomesBlueGreen(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, summary(p), test.want)
 		}
 	}
+	// Regression: who promoted a step of the canary past a strategy that had become blue-green got the switch at once.
+	o := previewed(nil)
+	o.attempt().Step, o.attempt().Weight, o.attempt().StepName = 0, 25, "step-1"
+	o.Routes[0].Object = route(25)
+	o.decision(v1alpha1.ActionPromote, 2, 0)
+	if p := Make(o); summary(p) != "Stepping 0 at 0" || !strings.Contains(lines(p), "the preview comes first") {
+		t.Errorf("promoted: %s, %s", summary(p), lines(p))
+	}
 }
 
 // The bake and the delay before old pods go are those of the strategy that is set.

@@ -142,6 +142,9 @@ func (d *draft) applyToStep(dec v1alpha1.Decision, actor v1alpha1.Actor) string 
 	if dec.Spec.Step == nil || *dec.Spec.Step != a.Step {
 		return fmt.Sprintf("the attempt is at step %d", a.Step)
 	}
+	if d.becameBlueGreen() {
+		return "the strategy has become blue-green: the preview comes first"
+	}
 	if dec.Spec.Action == v1alpha1.ActionApprove {
 		return d.approve(actor)
 	}

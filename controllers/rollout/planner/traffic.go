@@ -238,6 +238,8 @@ func (d *draft) cannotRaise() string {
 		return fmt.Sprintf("Service %s does not select %s=stable", d.Stable.Name, v1alpha1.LabelRole)
 	case have < max(1, need):
 		return fmt.Sprintf("%d of %d canary pods are ready endpoints of Service %s", have, max(1, need), d.Canary.Name)
+	case d.available(a.Revision) < max(1, need):
+		return fmt.Sprintf("%d of %d canary pods are available", d.available(a.Revision), max(1, need))
 	case d.liveWeight() == 0 && !d.endpointsSettled():
 		return fmt.Sprintf("endpoints of Service %s settle", d.Canary.Name)
 	}

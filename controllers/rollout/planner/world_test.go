@@ -66,6 +66,7 @@ func TestUrgentActions(t *testing.T) {
 func TestRaiseNeedsEverything(t *testing.T) {
 	for name, change := range map[string]func(*Observed){
 		"endpoints":      func(o *Observed) { o.Canary.Endpoints["b"], o.attempt().Available = 1, 1 },
+		"available pods": func(o *Observed) { o.replicaSet("b").Available = 1 },
 		"canary Service": func(o *Observed) { o.Canary.Exists = false },
 		"ports":          func(o *Observed) { o.Canary.PortsMatch = false },
 		"revision":       func(o *Observed) { o.Canary.Revision = "z" },

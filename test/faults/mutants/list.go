@@ -13,6 +13,7 @@ var mutants = []mutant{
 	{"route status is not read", "T10", planner + "traffic.go", "if ok, why := d.programmed(r); !ok {", "if ok, why := d.programmed(r); !ok && false {"},
 	{"a foreign write keeps the clock", "T10", planner + "traffic.go", "		if a.CarriedAt != nil {\n			d.foreign(r)\n		}\n		a.CarriedAt, a.AcceptedAt, a.ConfirmedAt = nil, nil, nil\n", "		if a.CarriedAt != nil {\n			d.foreign(r)\n		}\n"},
 	{"raised with too few endpoints", "T3", planner + "traffic.go", "case have < max(1, need):", "case have < 0:"},
+	{"raised before pods are available", "T3", planner + "traffic.go", "case d.available(a.Revision) < max(1, need):", "case false:"},
 	{"raised before endpoints settle", "T3", planner + "traffic.go", "case d.liveWeight() == 0 && !d.endpointsSettled():", "case false:"},
 	{"raised behind an unlabelled stable", "T6", planner + "traffic.go", "case d.Stable.Role != string(v1alpha1.RoleStable):", "case false:"},
 	{"the canary Service keeps the bad one", "T8", planner + "world.go", "if d.Canary.Exists && d.Canary.Role != string(v1alpha1.RoleStable) {", "if false {"},
