@@ -384,7 +384,8 @@ const (
 	RevertSuspended RevertState = "Suspended"
 	// RevertConflict: the revert cannot be made without touching something else; a person must look.
 	RevertConflict RevertState = "Conflict"
-	// RevertRejected: the Git server refuses the push for good, e.g. a protected branch; a person must look.
+	// RevertRejected: the Git server refuses the push, e.g. a protected branch; a person must look. It is tried again when what it
+	// is pushed with changes, and ever more rarely in any case.
 	RevertRejected RevertState = "Rejected"
 )
 
@@ -424,4 +425,15 @@ type RevertStatus struct {
 	// finishedAt is when the revert reached a final state.
 	// +optional
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// refusals is how often in a row the server has refused it.
+	// +optional
+	Refusals int32 `json:"refusals,omitempty"`
+	// nextTryAt is when a revert in state Rejected is tried again, if nothing changes before.
+	// +optional
+	NextTryAt *metav1.Time `json:"nextTryAt,omitempty"`
+	// triedWith stands for what the last try that a person must look at was made with: the generation of the Repository and the
+	// versions of the Secrets in its spec.write. When that changes it is tried again at once.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	TriedWith string `json:"triedWith,omitempty"`
 }

@@ -211,6 +211,9 @@ func revert(r *v1alpha1.Rollout) []audit.Event {
 			e.Links = append(e.Links, l)
 		}
 	}
+	if v.State == v1alpha1.RevertRejected { // each refusal is told of once, however often it is tried again
+		return []audit.Event{e.Seal(v.State, v.Attempt, v.Commit, v.Message)}
+	}
 	return []audit.Event{e.Seal(v.State, v.Attempt, v.Commit)}
 }
 

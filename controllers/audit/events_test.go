@@ -66,6 +66,12 @@ func TestG18_TheStoryOfARollout(t *testing.T) {
 		s.Revert = &v1alpha1.RevertStatus{ID: "r", Attempt: 3, State: v1alpha1.RevertPending, RequestedAt: at(5), Message: "trying"}
 	})
 	then(func(s *v1alpha1.RolloutStatus) { s.Revert.Message = "the Git server is down" })
+	refused := at(6)
+	then(func(s *v1alpha1.RolloutStatus) {
+		s.Revert.State, s.Revert.Message, s.Revert.Refusals, s.Revert.FinishedAt = v1alpha1.RevertRejected, "the disk is full", 1, &refused
+	})
+	then(func(s *v1alpha1.RolloutStatus) { s.Revert.Refusals = 2 }) // tried again, and refused for the same reason
+	then(func(s *v1alpha1.RolloutStatus) { s.Revert.Refusals, s.Revert.Message = 3, "the hook failed" })
 	pushed := at(7)
 	then(func(s *v1alpha1.RolloutStatus) {
 		s.Revert.State, s.Revert.Commit, s.Revert.FinishedAt = v1alpha1.RevertPushed, "c4", &pushed
@@ -75,6 +81,8 @@ func TestG18_TheStoryOfARollout(t *testing.T) {
 12:04 Attempt attempt 3 belay Verdict VerdictRolledBack AnalysisFailed
 12:05 Attempt attempt 3 belay Verdict RolledBack AnalysisFailed
 12:05 Revert attempt 3 belay Verdict Pending
+12:06 Revert attempt 3 belay Verdict Rejected
+12:06 Revert attempt 3 belay Verdict Rejected
 12:07 Revert attempt 3 belay Verdict Pushed`
 	if got := told(t, versions...); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

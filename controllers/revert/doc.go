@@ -25,5 +25,6 @@
 //
 // Anything else that goes wrong (Git down, Secret missing) leaves it Pending with a sentence in status, tried again with
 // a back-off. Conflict, Rejected, Proposed and Declined are for a person; the head is looked at every few minutes and whenever the branch
-// moves, and once it no longer says bad the revert is NotNeeded.
+// moves, and once it no longer says bad the revert is NotNeeded. Conflict and Rejected are tried again when the Rollout's spec, the
+// Repository's or one of its Secrets changes, Rejected also by the clock, ever more rarely: when is stored.
 package revert

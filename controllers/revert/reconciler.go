@@ -71,10 +71,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, key ctrl.Request) (ctrl.Resu
 	if due := rollout.Status.Revert; due != nil {
 		switch due.State {
 		case v1alpha1.RevertPending, v1alpha1.RevertSuspended:
-			return r.revert(ctx, &rollout)
+			return r.revert(ctx, &rollout, r.trouble)
 		case v1alpha1.RevertConflict, v1alpha1.RevertRejected:
-			if c := v1alpha1.FindCondition(rollout.Status.Conditions, v1alpha1.ConditionReverted); c != nil && c.ObservedGeneration < rollout.Generation {
-				return r.revert(ctx, &rollout) // what was in the way may be put right in the spec
+			switch {
+			case r.changed(ctx, &rollout):
+				return r.revert(ctx, &rollout, r.trouble)
+			case r.dueAgain(due):
+				return r.revert(ctx, &rollout, r.stillRefused)
 			}
 			return r.watch(ctx, &rollout)
 		default:
@@ -86,18 +89,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, key ctrl.Request) (ctrl.Resu
 	return r.noteGood(ctx, &rollout)
 }
 
-// revert carries a Pending revert out. Trouble is written down and tried again; it is never an error of this function.
-func (r *Reconciler) revert(ctx context.Context, rollout *v1alpha1.Rollout) (ctrl.Result, error) {
+// revert carries a revert out. Trouble is written down and tried again; it is never an error of this function.
+func (r *Reconciler) revert(ctx context.Context, rollout *v1alpha1.Rollout,
+	trouble func(context.Context, *v1alpha1.Rollout, error) (ctrl.Result, error)) (ctrl.Result, error) {
 	repo, way, err := r.open(ctx, rollout, true)
 	if err != nil {
-		return r.trouble(ctx, rollout, err)
+		return trouble(ctx, rollout, err)
 	}
 	due, err := r.requestFor(ctx, rollout, repo)
 	switch {
 	case errors.Is(err, errNoTemplate):
-		return r.settle(ctx, rollout, repo, due, conflict(finding{}, err.Error()))
+		return r.settle(ctx, rollout, repo, due, conflict(finding{triedWith: way.with}, err.Error()))
 	case err != nil:
-		return r.trouble(ctx, rollout, err)
+		return trouble(ctx, rollout, err)
 	}
 	at := place{url: way.read.URL, branch: way.read.Branch, repository: string(repo.UID) + " " + client.ObjectKeyFromObject(repo).String()}
 	found, err := r.write(ctx, at, way, due)
@@ -105,8 +109,9 @@ func (r *Reconciler) revert(ctx context.Context, rollout *v1alpha1.Rollout) (ctr
 		if errors.Is(err, git.ErrAuth) && repo.Spec.Write.SecretRef == nil {
 			err = fmt.Errorf("%w (Repository %q has no spec.write.secretRef)", err, repo.Name)
 		}
-		return r.trouble(ctx, rollout, err)
+		return trouble(ctx, rollout, err)
 	}
+	found.triedWith = way.with
 	return r.settle(ctx, rollout, repo, due, found)
 }
 
@@ -122,7 +127,7 @@ func (r *Reconciler) settle(ctx context.Context, rollout *v1alpha1.Rollout, repo
 	case found.state == v1alpha1.RevertSuspended:
 		return ctrl.Result{RequeueAfter: max(time.Second, min(watchEvery, found.until.Sub(r.now())))}, nil
 	case waits(found.state):
-		return ctrl.Result{RequeueAfter: watchEvery}, nil
+		return ctrl.Result{RequeueAfter: r.untilNext(rollout)}, nil
 	}
 	return ctrl.Result{}, nil
 }
@@ -152,7 +157,7 @@ func (r *Reconciler) watch(ctx context.Context, rollout *v1alpha1.Rollout) (ctrl
 	if err != nil {
 		log.FromContext(ctx).V(1).Info("the revert that waits for people could not be looked at", "error", err.Error())
 	}
-	return ctrl.Result{RequeueAfter: watchEvery}, nil
+	return ctrl.Result{RequeueAfter: r.untilNext(rollout)}, nil
 }
 
 // progress is what has become of a revert that waits for people; a state of "" means nothing yet.
@@ -233,6 +238,9 @@ func (r *Reconciler) open(ctx context.Context, rollout *v1alpha1.Rollout, write 
 		return nil, access{}, fmt.Errorf("Repository %q: %w", name, err)
 	}
 	if write {
+		if way.with, err = r.writtenWith(ctx, &repo); err != nil { // before they are read: a change meanwhile is one since
+			return nil, access{}, fmt.Errorf("Repository %q: %w", name, err)
+		}
 		way.accepts = func(ctx context.Context, head string) error { return r.Source.Accepts(ctx, r.Client, &repo, head) }
 		if way.write, err = r.Source.Remote(ctx, &repo, repo.Spec.Write.SecretRef); err != nil {
 			return nil, access{}, fmt.Errorf("Repository %q, spec.write: %w", name, err)

@@ -195,7 +195,7 @@ func TestProtectedBranch(t *testing.T) {
 	w.git.Protect("fleet", "main", "GH006: Protected branch update failed")
 	r, result := w.reconcile()
 	expect(t, r, v1alpha1.RevertRejected, metav1.ConditionFalse, "GH006", `branch "main" is protected`, "spec.write.forge.type is not set")
-	if result.RequeueAfter != watchEvery || w.reverts() != 0 {
+	if result.RequeueAfter != shortestWait || w.reverts() != 0 {
 		t.Errorf("next look after %v, commits %q", result.RequeueAfter, w.subjects())
 	}
 	if diff := cmp.Diff([]string{"Warning RevertFailed Rejected:"}, w.told()); diff != "" {

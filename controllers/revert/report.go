@@ -58,10 +58,16 @@ func (r *Reconciler) report(ctx context.Context, rollout *v1alpha1.Rollout, id s
 		r.fill(fresh, found)
 		return true
 	})
-	if err != nil || !wrote || was.State == found.state {
-		return err
+	news := was.State != found.state
+	if err != nil || !wrote || !news && (found.state != v1alpha1.RevertRejected || was.Message == rollout.Status.Revert.Message) {
+		return err // the same refusal as before is told of once
 	}
-	reverts.WithLabelValues(string(found.state)).Inc()
+	if news {
+		reverts.WithLabelValues(string(found.state)).Inc()
+	}
+	if found.state == v1alpha1.RevertPending {
+		return nil
+	}
 	kind, reason := corev1.EventTypeNormal, ReasonReverted
 	switch {
 	case found.state == v1alpha1.RevertProposed:
@@ -77,11 +83,11 @@ func (r *Reconciler) report(ctx context.Context, rollout *v1alpha1.Rollout, id s
 func (r *Reconciler) fill(rollout *v1alpha1.Rollout, found finding) {
 	due := rollout.Status.Revert
 	now := metav1.NewTime(r.now())
-	if found.state != due.State && found.state != v1alpha1.RevertPending {
+	message := cut(found.why, messageBytes)
+	if found.state != v1alpha1.RevertPending && (found.state != due.State || found.state == v1alpha1.RevertRejected && message != due.Message) {
 		due.FinishedAt = &now
 	}
-	due.State = found.state
-	due.Message = cut(found.why, messageBytes)
+	due.State, due.Message = found.state, message
 	if found.pull != nil {
 		due.PullRequest = found.pull
 	}
@@ -93,6 +99,7 @@ func (r *Reconciler) fill(rollout *v1alpha1.Rollout, found finding) {
 			*field.to = field.from
 		}
 	}
+	r.refused(due, found)
 	reverted := metav1.ConditionFalse
 	if found.state == v1alpha1.RevertPushed || found.state == v1alpha1.RevertNotNeeded {
 		reverted = metav1.ConditionTrue

@@ -26,6 +26,8 @@ type finding struct {
 	doubt string
 	// until is when a Suspended revert goes on.
 	until time.Time
+	// triedWith is what it was tried with.
+	triedWith string
 }
 
 // request is everything that determines a revert; all of it was stored before.
@@ -68,6 +70,8 @@ type access struct {
 	sign func([]byte) (string, error)
 	// accepts says why a head is not to be built on.
 	accepts func(ctx context.Context, head string) error
+	// with stands for what the branch is written with, see writtenWith.
+	with string
 }
 
 // accepted holds that a revert is built only on what spec.verify lets come into force: its own signature would vouch for what is

@@ -36,8 +36,8 @@ var (
 
 const maxErrorText = 512
 
-// RejectedError says that the server refused a push for a reason that trying
-// again does not change: a hook, a protected branch, missing rights.
+// RejectedError says that the server took the push and said no: a hook, a protected branch, missing rights, a disk that is full.
+// Trying again at once changes nothing.
 type RejectedError struct {
 	// Reason is the server's text, at most 4 KiB, without control characters.
 	Reason string
