@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -86,7 +87,7 @@ func (r *Reconciler) keep(ctx context.Context, sync *v1alpha1.Sync, findings []*
 	if len(fresh) == 0 {
 		return nil
 	}
-	return r.store(ctx, sync.Namespace, fresh, findings)
+	return r.store(ctx, sync.Namespace, fresh)
 }
 
 func (r *Reconciler) recordOf(sync *v1alpha1.Sync, f *finding) Record {
@@ -107,10 +108,11 @@ func (r *Reconciler) recordOf(sync *v1alpha1.Sync, f *finding) Record {
 	return record
 }
 
-// store adds records to the Secret. One that is there already, from before a crash, is not made twice.
-func (r *Reconciler) store(ctx context.Context, namespace string, fresh map[string][]byte, findings []*finding) error {
+// store adds records to the Secret. One that is there already, from before a crash or since the same was overwritten before, is not
+// kept twice: it gets its new time, since the oldest go.
+func (r *Reconciler) store(ctx context.Context, namespace string, fresh map[string][]byte) error {
 	for try := 1; ; try++ {
-		err := r.storeOnce(ctx, namespace, maps.Clone(fresh), findings)
+		err := r.storeOnce(ctx, namespace, fresh)
 		if err == nil {
 			return nil
 		}
@@ -120,7 +122,7 @@ func (r *Reconciler) store(ctx context.Context, namespace string, fresh map[stri
 	}
 }
 
-func (r *Reconciler) storeOnce(ctx context.Context, namespace string, fresh map[string][]byte, findings []*finding) error {
+func (r *Reconciler) storeOnce(ctx context.Context, namespace string, fresh map[string][]byte) error {
 	// Secrets are not listed or watched, so neither reads nor writes may wait for a cache of them.
 	secret := &corev1.Secret{}
 	err := r.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: RecordsName}, secret)
@@ -133,36 +135,34 @@ func (r *Reconciler) storeOnce(ctx context.Context, namespace string, fresh map[
 		return err
 	}
 	base := secret.DeepCopy()
-	for key := range fresh {
-		for kept := range secret.Data {
-			if suffixOf(kept) == suffixOf(key) {
-				delete(fresh, key)
-				rename(findings, key, kept)
-			}
-		}
-	}
-	if len(fresh) == 0 {
-		return nil
-	}
 	if secret.Data == nil {
 		secret.Data = map[string][]byte{}
 	}
-	maps.Copy(secret.Data, fresh)
-	bound(secret.Data, fresh)
+	add(secret.Data, fresh)
+	if equality.Semantic.DeepEqual(base.Data, secret.Data) {
+		return nil
+	}
 	return r.Client.Patch(ctx, secret, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}), client.DisableReadYourWritesConsistency)
 }
 
-func suffixOf(key string) string {
-	_, suffix, _ := strings.Cut(key, ".")
-	return suffix
-}
-
-func rename(findings []*finding, from, to string) {
-	for _, f := range findings {
-		if f.record == from {
-			f.record = to
+// add puts records to those that are kept, in the place of what holds the same, and lets the oldest go.
+func add(data, fresh map[string][]byte) {
+	for key := range fresh {
+		for kept := range data {
+			if SameRecord(kept, key) {
+				delete(data, kept)
+			}
 		}
 	}
+	maps.Copy(data, fresh)
+	bound(data, fresh)
+}
+
+// SameRecord says that two names are of one record, which has another time since it was overwritten again.
+func SameRecord(a, b string) bool {
+	_, x, _ := strings.Cut(a, ".")
+	_, y, _ := strings.Cut(b, ".")
+	return x == y && x != ""
 }
 
 // bound lets the oldest records go; their keys begin with their time.

@@ -87,6 +87,11 @@ func readRecord(ctx context.Context, c client.Client, namespace, name string) (s
 		return sync.Record{}, fmt.Errorf("reading what was kept: %w", err)
 	}
 	raw, has := secret.Data[name]
+	for key := range secret.Data {
+		if !has && sync.SameRecord(key, name) {
+			raw, has = secret.Data[key], true
+		}
+	}
 	if !has {
 		return sync.Record{}, fmt.Errorf("there is no record %q among the %d of namespace %s: only the last ones are kept", name, len(secret.Data), namespace)
 	}
