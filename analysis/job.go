@@ -58,11 +58,16 @@ func NewJob(run *v1alpha1.AnalysisRun, m v1alpha1.Metric, s v1alpha1.MetricStatu
 	if rollout := run.Labels[v1alpha1.LabelRollout]; rollout != "" {
 		label[v1alpha1.LabelRollout] = rollout
 	}
+	var policy *batchv1.PodFailurePolicy
+	if template.Spec.RestartPolicy == corev1.RestartPolicyNever { // the API server takes no other
+		policy = &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{{Action: batchv1.PodFailurePolicyActionIgnore,
+			OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}}}}}
+	}
 	deadline, kept, isController := int64(deadlineOf(m.Job).Seconds()), int32(jobKept.Seconds()), true
 	return &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: JobName(run, s), Labels: label, OwnerReferences: []metav1.OwnerReference{{
 			APIVersion: v1alpha1.GroupVersion.String(), Kind: "AnalysisRun", Name: run.Name, UID: run.UID, Controller: &isController}}},
-		Spec: batchv1.JobSpec{Template: *template, ActiveDeadlineSeconds: &deadline, BackoffLimit: &m.Job.BackoffLimit, TTLSecondsAfterFinished: &kept},
+		Spec: batchv1.JobSpec{Template: *template, ActiveDeadlineSeconds: &deadline, BackoffLimit: &m.Job.BackoffLimit, PodFailurePolicy: policy, TTLSecondsAfterFinished: &kept},
 	}, nil
 }
 
@@ -234,6 +239,9 @@ func JudgeJob(m v1alpha1.Metric, s v1alpha1.MetricStatus, job *batchv1.Job, pods
 		case batchv1.JobFailed:
 			if c.Reason == batchv1.JobReasonDeadlineExceeded && o.Job.StartedAt == nil {
 				return failing(o, ReasonJobNotStarted, "no container of Job %s was seen to have started before its deadline of %s", job.Name, deadlineOf(m.Job)), false
+			}
+			if o.Job.StartedAt == nil { // no node took it, say
+				return failing(o, ReasonJobNotStarted, "Job %s failed before a container of it was seen to have started: %s: %s", job.Name, c.Reason, c.Message), false
 			}
 			return decided(o, false, fmt.Sprintf("Job %s failed: %s: %s", job.Name, c.Reason, c.Message)), false
 		}

@@ -48,6 +48,9 @@ func TestNewJob(t *testing.T) {
 	if *job.Spec.ActiveDeadlineSeconds != 600 || *job.Spec.BackoffLimit != 0 || *job.Spec.TTLSecondsAfterFinished != 3600 || job.Spec.Template.Spec.RestartPolicy != corev1.RestartPolicyNever {
 		t.Errorf("spec %+v", job.Spec)
 	}
+	if p := job.Spec.PodFailurePolicy; p == nil || p.Rules[0].Action != batchv1.PodFailurePolicyActionIgnore || p.Rules[0].OnPodConditions[0].Type != corev1.DisruptionTarget {
+		t.Errorf("a pod that is evicted counts as failed: %+v", p)
+	}
 	again := JobName(run, s)
 	s.ProviderErrors++
 	if job.Name != again || JobName(run, s) == again || !strings.HasPrefix(again, "checkout-3-s0-smoke-") {
@@ -106,6 +109,8 @@ func TestJudgeJob(t *testing.T) {
 	}
 	waiting := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull"}}}}}}
 	running := corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}}}
+	gone := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1}}}}}}
+	refused := corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "OutOfcpu"}}
 	deleting := metav1.NewTime(now)
 	for name, tc := range map[string]struct {
 		status   v1alpha1.JobStatus
@@ -118,7 +123,9 @@ func TestJudgeJob(t *testing.T) {
 		started  bool
 	}{
 		"succeeded":              {status: v1alpha1.JobStatus{MadeAt: ago(time.Hour)}, job: ended(batchv1.JobComplete, ""), result: ResultPassed, says: "Job j succeeded"},
-		"failed":                 {status: v1alpha1.JobStatus{MadeAt: ago(time.Minute)}, job: ended(batchv1.JobFailed, "BackoffLimitExceeded"), result: ResultFailed, says: "Job j failed: BackoffLimitExceeded: it says so"},
+		"failed":                 {status: v1alpha1.JobStatus{MadeAt: ago(time.Minute)}, pods: []corev1.Pod{gone}, job: ended(batchv1.JobFailed, "BackoffLimitExceeded"), result: ResultFailed, says: "Job j failed: BackoffLimitExceeded: it says so"},
+		"failed unseen":          {status: v1alpha1.JobStatus{MadeAt: ago(time.Minute), StartedAt: &started}, job: ended(batchv1.JobFailed, "BackoffLimitExceeded"), result: ResultFailed, says: "Job j failed: BackoffLimitExceeded: it says so"},
+		"taken by no node":       {status: v1alpha1.JobStatus{MadeAt: ago(time.Minute)}, pods: []corev1.Pod{refused}, job: ended(batchv1.JobFailed, "BackoffLimitExceeded"), result: ResultError, says: "failed before a container of it was seen to have started: BackoffLimitExceeded: it says so"},
 		"hung":                   {status: v1alpha1.JobStatus{MadeAt: ago(time.Hour), StartedAt: &started}, job: ended(batchv1.JobFailed, "DeadlineExceeded"), result: ResultFailed, says: "Job j failed: DeadlineExceeded"},
 		"never started":          {status: v1alpha1.JobStatus{MadeAt: ago(time.Hour)}, job: ended(batchv1.JobFailed, "DeadlineExceeded"), result: ResultError, says: "was seen to have started before its deadline of 10m0s"},
 		"about to fail":          {status: v1alpha1.JobStatus{MadeAt: ago(time.Minute), StartedAt: &started}, job: ended(batchv1.JobFailureTarget, "BackoffLimitExceeded"), says: "Job j is running", started: true},

@@ -20,6 +20,8 @@ const (
 	maxSamples = 32 << 20
 	// maxSeries bounds how many series such an answer may have.
 	maxSeries = 50000
+	// maxPoints of an answer, after native histograms were unfolded: 128 MiB.
+	maxPoints = 4 << 20
 )
 
 // Samples are the raw samples of one series. A native histogram has a series for each of its bounds and one for its sum, like
@@ -80,6 +82,7 @@ func (c *Client) Samples(ctx context.Context, selector string, until time.Time, 
 // flatten makes samples in our time of an answer of a server whose clock is ahead.
 func flatten(matrix model.Matrix, ahead time.Duration) ([]Samples, error) {
 	var out []Samples
+	points := 0
 	seen := map[model.Fingerprint][]model.Metric{}
 	for _, stream := range matrix {
 		if stream == nil {
@@ -90,6 +93,10 @@ func flatten(matrix model.Matrix, ahead time.Duration) ([]Samples, error) {
 			return nil, fmt.Errorf("the answer has the series %s twice", clip(stream.Metric.String()))
 		}
 		seen[print] = append(seen[print], stream.Metric)
+		bounds := gridOf(stream.Histograms)
+		if points += len(stream.Values) + len(stream.Histograms)*(len(bounds)+1); points > maxPoints {
+			return nil, fmt.Errorf("the answer has more than %d samples, each bucket of a native histogram counted: select fewer series, or scrape less often", maxPoints)
+		}
 		labels := make(map[string]string, len(stream.Metric))
 		for k, v := range stream.Metric {
 			labels[string(k)] = string(v)
@@ -108,7 +115,7 @@ func flatten(matrix model.Matrix, ahead time.Duration) ([]Samples, error) {
 		for i := range histograms {
 			histograms[i].Timestamp = histograms[i].Timestamp.Add(-ahead)
 		}
-		out = append(out, unfold(labels, histograms)...)
+		out = append(out, unfold(labels, histograms, bounds)...)
 		if len(out) > maxSeries {
 			return nil, fmt.Errorf("the answer has more than %d series: select fewer", maxSeries)
 		}
@@ -124,22 +131,29 @@ func flatten(matrix model.Matrix, ahead time.Duration) ([]Samples, error) {
 // gridFrom and gridTo are the exponents, in eighths, of the powers of two that native histograms are unfolded to: 1 ms to 128 s.
 const gridFrom, gridTo = -80, 56
 
-// unfold makes cumulative buckets of native histograms: one series for each power of 2^(1/8), or of the histogram's own factor
-// where that is greater, and one for +Inf. The bounds do not depend on which buckets happen to be filled: a series that
-// appears later would count from 0.
-func unfold(labels map[string]string, histograms []model.SampleHistogramPair) []Samples {
+// gridOf are the bounds that native histograms are unfolded to: each power of 2^(1/8), or of the histogram's own factor where that
+// is greater, and +Inf. None without histograms.
+func gridOf(histograms []model.SampleHistogramPair) []float64 {
+	if len(histograms) == 0 {
+		return nil
+	}
 	step := 1
 	for _, h := range histograms {
 		step = max(step, factor(h.Histogram))
-	}
-	if len(histograms) == 0 {
-		return nil
 	}
 	var bounds []float64
 	for k := gridFrom; k <= gridTo; k += step {
 		bounds = append(bounds, math.Pow(2, float64(k)/8))
 	}
-	bounds = append(bounds, math.Inf(1))
+	return append(bounds, math.Inf(1))
+}
+
+// unfold makes cumulative buckets of native histograms, a series for each bound. The bounds do not depend on which buckets happen to
+// be filled: a series that appears later would count from 0.
+func unfold(labels map[string]string, histograms []model.SampleHistogramPair, bounds []float64) []Samples {
+	if len(histograms) == 0 {
+		return nil
+	}
 	out := make([]Samples, len(bounds), len(bounds)+1)
 	sums := Samples{Labels: maps.Clone(labels)}
 	sums.Labels["__name__"] += "_sum"

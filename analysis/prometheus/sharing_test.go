@@ -321,3 +321,16 @@ func TestTooManySeries(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A native histogram becomes many samples: what would be too many is refused before they are made.
+func TestTooManyPoints(t *testing.T) {
+	one := &model.SampleStream{Metric: model.Metric{"__name__": "x"}, Histograms: make([]model.SampleHistogramPair, 40_000)}
+	for i := range one.Histograms {
+		one.Histograms[i] = model.SampleHistogramPair{Timestamp: model.Time(i), Histogram: &model.SampleHistogram{Count: 1, Sum: 1}}
+	}
+	var err error
+	took := testing.AllocsPerRun(1, func() { _, err = flatten(model.Matrix{one}, 0) })
+	if err == nil || !strings.Contains(err.Error(), "more than 4194304 samples") || took > 1000 {
+		t.Errorf("%v, after %g allocations", err, took)
+	}
+}

@@ -14,7 +14,8 @@ func TestUnfoldHasSum(t *testing.T) {
 			Buckets: model.HistogramBuckets{{Lower: 0.5, Upper: model.FloatString(0.5 * 1.0905077326652577), Count: model.FloatString(count)}}}}
 	}
 	found := 0
-	for _, s := range unfold(labels, []model.SampleHistogramPair{pair(1000, 2, 4), pair(16000, 5, 9)}) {
+	pairs := []model.SampleHistogramPair{pair(1000, 2, 4), pair(16000, 5, 9)}
+	for _, s := range unfold(labels, pairs, gridOf(pairs)) {
 		if s.Labels["le"] != "" {
 			continue
 		}

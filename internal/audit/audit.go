@@ -2,8 +2,8 @@
 //
 // The schema is documented in docs/audit.md and named in every line (Version). A line has an ID made of what it tells, so that
 // the same event has the same ID wherever and whenever it is written. A file is rotated by size, the old ones kept up to a
-// number; what stands in the last one is read at the start, so that no event is written twice. A line is written with one
-// write: a crash cuts off the last line at most, and the next start ends that line before it writes another.
+// number; what stands in the present and the last one is read before the first event, so that none of these is written twice. A line is written with one
+// write: a crash or a full disk cuts off the last line at most, and that line is ended before another is written.
 package audit
 
 import (
@@ -145,31 +145,41 @@ func lineOf(e Event) ([]byte, error) {
 	return append(line, '\n'), err
 }
 
-// File is a Log in a file that is rotated.
+// File is a Log in a file that is rotated. It is opened by the first event: until then another process may be writing to it.
 type File struct {
 	mu    sync.Mutex
 	path  string
 	limit int64
 	keep  int
-	file  *os.File
+	file  *os.File // nil: to be opened
 	size  int64
-	known map[string]bool
+	known map[string]bool // nil: to be learnt
 }
 
-// OpenFile opens, or begins, an audit file. When it is larger than limit bytes it is renamed to path.1, that one to path.2 and so
-// on; keep of them are kept.
+// OpenFile says whether an audit file can be written to, and makes it. When it is larger than limit bytes it is renamed to path.1,
+// that one to path.2 and so on; keep of them are kept.
 func OpenFile(path string, limit int64, keep int) (*File, error) {
-	f := &File{path: path, limit: limit, keep: keep, known: map[string]bool{}}
-	for _, name := range []string{path + ".1", path} {
-		if err := f.learn(name); err != nil {
-			return nil, err
-		}
-	}
-	if err := f.open(); err != nil {
+	f := &File{path: path, limit: limit, keep: keep}
+	file, err := f.handle()
+	if err != nil {
 		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("opening audit file: %w", err)
 	}
 	return f, nil
 }
+
+func (f *File) handle() (*os.File, error) {
+	file, err := os.OpenFile(f.path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("opening audit file: %w", err)
+	}
+	return file, nil
+}
+
+// maxLine is more than a line may have.
+const maxLine = 1 << 20
 
 // learn reads the IDs of a file.
 func (f *File) learn(name string) error {
@@ -181,48 +191,67 @@ func (f *File) learn(name string) error {
 		return fmt.Errorf("reading audit file: %w", err)
 	}
 	defer file.Close()
-	lines := bufio.NewScanner(file)
-	lines.Buffer(make([]byte, 64<<10), 1<<20)
-	for lines.Scan() {
+	lines := bufio.NewReaderSize(file, maxLine)
+	for whole := true; ; {
+		line, err := lines.ReadSlice('\n')
 		var e struct {
 			ID string `json:"id"`
 		}
-		if json.Unmarshal(lines.Bytes(), &e) == nil && e.ID != "" { // a line that was cut off is none
+		if whole && json.Unmarshal(line, &e) == nil && e.ID != "" { // a line that was cut off is none, nor is one that is too long
 			f.known[e.ID] = true
 		}
+		switch whole = !errors.Is(err, bufio.ErrBufferFull); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && whole:
+			return fmt.Errorf("reading audit file %s: %w", name, err)
+		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("reading audit file %s: %w", name, err)
-	}
-	return nil
 }
 
-func (f *File) open() error {
-	file, err := os.OpenFile(f.path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o640)
-	if err != nil {
-		return fmt.Errorf("opening audit file: %w", err)
-	}
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("opening audit file: %w", errors.Join(err, file.Close()))
-	}
-	f.file, f.size = file, info.Size()
-	if f.size == 0 {
+// ready opens the file where it is not open, and ends a line in which it was left.
+func (f *File) ready() error {
+	if f.file != nil {
 		return nil
 	}
-	last := make([]byte, 1)
-	if _, err := file.ReadAt(last, f.size-1); err != nil {
-		return fmt.Errorf("opening audit file: %w", errors.Join(err, file.Close()))
+	if f.known == nil {
+		f.known = map[string]bool{}
+		for _, name := range []string{f.name(1), f.path} {
+			if err := f.learn(name); err != nil {
+				f.known = nil
+				return err
+			}
+		}
 	}
-	if !bytes.Equal(last, []byte("\n")) { // the process died in a line
-		n, err := file.Write([]byte("\n"))
-		f.size += int64(n)
+	file, err := f.handle()
+	if err != nil {
 		return err
 	}
+	if f.size, err = endLine(file); err != nil {
+		return fmt.Errorf("opening audit file: %w", errors.Join(err, file.Close()))
+	}
+	f.file = file
 	return nil
 }
 
-// Write implements Log.
+// endLine ends the last line of a file, in which a process died or the disk was full, and returns the file's size.
+func endLine(file *os.File) (int64, error) {
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return 0, err
+	}
+	last := make([]byte, 1)
+	if _, err := file.ReadAt(last, info.Size()-1); err != nil {
+		return 0, err
+	}
+	if bytes.Equal(last, []byte("\n")) {
+		return info.Size(), nil
+	}
+	n, err := file.Write([]byte("\n"))
+	return info.Size() + int64(n), err
+}
+
+// Write implements Log. Where the file cannot be rotated, the event is written to it all the same, and that is the error.
 func (f *File) Write(e Event) error {
 	line, err := lineOf(e)
 	if err != nil {
@@ -230,40 +259,50 @@ func (f *File) Write(e Event) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.ready(); err != nil {
+		return err
+	}
 	if f.known[e.ID] {
 		return nil
 	}
+	var rotating error
 	if f.size > 0 && f.size+int64(len(line)) > f.limit {
-		if err := f.rotate(); err != nil {
-			return err
+		rotating = f.rotate()
+		if err := f.ready(); err != nil {
+			return errors.Join(rotating, err)
 		}
 	}
 	n, err := f.file.Write(line)
 	f.size += int64(n)
 	if err != nil {
-		return fmt.Errorf("writing audit line: %w", err)
+		closing := f.file.Close()
+		f.file = nil // what stands there of the line is ended before the next
+		return fmt.Errorf("writing audit line: %w", errors.Join(err, closing))
 	}
 	f.known[e.ID] = true
-	return nil
+	return rotating
 }
 
+// rotate closes the file and makes room for the next one. One that stopped half way is gone on with: no old file makes room twice.
 func (f *File) rotate() error {
-	if err := f.file.Close(); err != nil {
+	err := f.file.Close()
+	f.file = nil
+	if err != nil {
 		return fmt.Errorf("rotating audit file: %w", err)
 	}
-	if err := os.Remove(f.name(f.keep)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("rotating audit file: %w", err)
+	room := 1
+	for ; room < f.keep; room++ {
+		if _, err := os.Lstat(f.name(room)); errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	for i := f.keep - 1; i >= 0; i-- {
-		if err := os.Rename(f.name(i), f.name(i+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for i := room; i > 0; i-- { // what stands at the end goes
+		if err := os.Rename(f.name(i-1), f.name(i)); err != nil {
 			return fmt.Errorf("rotating audit file: %w", err)
 		}
 	}
-	f.known = map[string]bool{}
-	if err := f.learn(f.name(1)); err != nil {
-		return err
-	}
-	return f.open()
+	f.known = nil
+	return nil
 }
 
 func (f *File) name(i int) string {
@@ -274,4 +313,13 @@ func (f *File) name(i int) string {
 }
 
 // Close closes the file.
-func (f *File) Close() error { return f.file.Close() }
+func (f *File) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file = nil
+	return err
+}

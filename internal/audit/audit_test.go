@@ -112,6 +112,68 @@ func TestG18_RotationIsBounded(t *testing.T) {
 	}
 }
 
+// TestG18_ANewLeader goes on in the file as the last one left it, however long it stood by.
+func TestG18_ANewLeader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	first, standby := open(t, path, 1000), open(t, path, 1000)
+	for n := range 9 {
+		put(t, first, n)
+	}
+	put(t, standby, 8, 9)
+	if got := fmt.Sprint(lines(t, path+".1"), lines(t, path)); strings.Count(got, "attempt 8") != 1 || !strings.HasSuffix(got, "attempt 9]") {
+		t.Errorf("lines %s", got)
+	}
+}
+
+// TestG18_AFailedWrite costs that event and no other.
+func TestG18_AFailedWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	f := open(t, path, 1<<20)
+	put(t, f, 1)
+	if err := f.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Write(event(2)); err == nil {
+		t.Error("an event was written to a file that is closed")
+	}
+	if err := os.WriteFile(path, append([]byte(strings.Join(lines(t, path), "")+"\n{half of a li"), make([]byte, 3<<20)...), 0o600); err != nil {
+		t.Fatal(err) // and what came of it is longer than any line
+	}
+	put(t, f, 3)
+	put(t, open(t, path, 8<<20), 3, 4)
+	if got := fmt.Sprint(lines(t, path)); got != "[attempt 3 attempt 4]" {
+		t.Errorf("lines %s", got)
+	}
+}
+
+// TestG18_AFailedRotation is said with each event, and loses none; what was rotated before it is not rotated twice.
+func TestG18_AFailedRotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	f := open(t, path, 600)
+	put(t, f, 1, 2, 3)
+	old := lines(t, path+".1")
+	if err := os.MkdirAll(path+".2/in the way", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for n := 4; n < 10; n++ {
+		if err := f.Write(event(n)); err != nil && strings.Contains(err.Error(), "rotating") {
+			failed++
+		}
+	}
+	now := fmt.Sprint(lines(t, path))
+	if failed == 0 || !strings.HasSuffix(now, "attempt 9]") || fmt.Sprint(lines(t, path+".1")) != fmt.Sprint(old) {
+		t.Errorf("%d failed, lines %v, then %s", failed, old, now)
+	}
+	if err := os.RemoveAll(path + ".2"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, f, 9, 10)
+	if got := fmt.Sprint(lines(t, path+".2"), lines(t, path+".1"), lines(t, path)); got != fmt.Sprintf("%v %s [attempt 10]", old, now) {
+		t.Errorf("lines %s", got)
+	}
+}
+
 func TestLinesAreBounded(t *testing.T) {
 	e := event(1)
 	e.Message, e.Reason = strings.Repeat("é", 5000), strings.Repeat("x", 5000)

@@ -170,7 +170,7 @@ func (a *app) localLog(ctx context.Context, o *changelogOptions) ([]git.Commit, 
 	if strings.HasPrefix(revision, "-") {
 		return nil, fmt.Errorf("--branch=%s: not a branch", revision)
 	}
-	command := exec.CommandContext(ctx, "git", "-C", o.dir, "log", "-z", "--max-count="+strconv.Itoa(o.limit),
+	command := exec.CommandContext(ctx, "git", "-C", o.dir, "log", "-z", "--no-show-signature", "--max-count="+strconv.Itoa(o.limit),
 		"--format=%H%n%ct%n%P%n%B", "--end-of-options", revision, "--")
 	command.Env = append(os.Environ(), "LC_ALL=C", "GIT_TERMINAL_PROMPT=0")
 	var said bytes.Buffer
