@@ -243,6 +243,13 @@ type Contest struct {
 	By string `json:"by,omitempty"`
 	// at is when the last change was seen.
 	At metav1.Time `json:"at"`
+	// since is when routes were found changed that had been right until then. What a metric without compare finds bad from then
+	// until they are right again is no failure: it is measured again.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
+	// until is when they were right again, and traffic had followed; unset while they are not.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
 }
 
 // Count is the number of changes; 0 for nil.

@@ -260,7 +260,7 @@ func (w *world) measure() int {
 	for i := range runs.Items {
 		run := &runs.Items[i]
 		last := run.Status.Metrics
-		if run.Spec.State == v1alpha1.RunStopped || run.Spec.Arms == nil || len(last) > 0 && !last[0].LastPassedAt.Before(&now) {
+		if run.Spec.State == v1alpha1.RunStopped || run.Spec.Arms == nil || len(last) > 0 && (last[0].Verdict == v1alpha1.VerdictFail || !last[0].LastPassedAt.Before(&now)) {
 			continue
 		}
 		verdict := v1alpha1.VerdictPass
@@ -268,7 +268,8 @@ func (w *world) measure() int {
 			verdict = v1alpha1.VerdictFail
 		}
 		run.Status = v1alpha1.AnalysisRunStatus{Verdict: verdict, Message: "measured", ObservedGeneration: run.Generation,
-			Metrics: []v1alpha1.MetricStatus{{Name: "errors", Mode: v1alpha1.MetricEnforce, Verdict: verdict, LastPassedAt: &now}}}
+			Metrics: []v1alpha1.MetricStatus{{Name: "errors", Mode: v1alpha1.MetricEnforce, Verdict: verdict, LastPassedAt: &now,
+				Recent: []v1alpha1.Measurement{{At: now, Result: "Judged"}}}}}
 		w.must(w.store.Status().Update(ctx, run))
 		n++
 	}

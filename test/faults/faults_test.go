@@ -370,3 +370,30 @@ func TestDeletedDeploymentInAStepWithoutPods(t *testing.T) {
 		t.Errorf("stable has %d pods and minReadySeconds %d: %s", *stable.Replicas, stable.MinReadySeconds, w.told())
 	}
 }
+
+// TestFailureWhileSomebodyGaveTheCanaryMore (T10): a good revision fails its metric while somebody else has given it 90 % of the
+// traffic. It is measured again with the right weight, and goes on; a revision that is bad then too is taken back.
+func TestFailureWhileSomebodyGaveTheCanaryMore(t *testing.T) {
+	for outcome, bad := range map[v1alpha1.Outcome]bool{v1alpha1.OutcomePromoted: false, v1alpha1.OutcomeRolledBack: true} {
+		w := newWorld(t, nil)
+		w.rest()
+		w.deploy("v2")
+		w.until("half, and judged", func(ro *v1alpha1.Rollout) bool { return atStep("half")(ro) && w.judged("app-2") })
+		r := w.route()
+		rules := r.Object["spec"].(map[string]any)["rules"].([]any)
+		for i, weight := range []int64{90, 10} {
+			rules[0].(map[string]any)["backendRefs"].([]any)[i].(map[string]any)["weight"] = weight
+		}
+		r.SetGeneration(r.GetGeneration() + 1)
+		w.must(w.store.Update(t.Context(), r))
+		w.check.disturbed, w.check.weight = w.clock.Now(), 90
+		w.bad[hash("v2")] = true
+		w.look()
+		if a := w.get().Status.Attempt; a == nil || a.Verdict != nil || a.Contest.Count() != 1 {
+			t.Fatalf("it is taken back by what was measured at another weight: %s", w.told())
+		}
+		w.bad[hash("v2")] = bad
+		w.rest()
+		w.outcome(outcome)
+	}
+}

@@ -207,7 +207,7 @@ func (w *World) judge(name string, run *v1alpha1.AnalysisRun) {
 		st.Message = "no data"
 	case w.bad[run.Spec.Arms.CanaryRevision]:
 		m.Verdict, st.Message = v1alpha1.VerdictFail, "errors: 0.2 is above 0.01"
-		m.Recent = []v1alpha1.Measurement{{Value: "0.2", Result: "Failed"}}
+		m.Recent = []v1alpha1.Measurement{{At: metav1.NewTime(w.now.Truncate(time.Second)), Value: "0.2", Result: "Failed"}}
 		w.truth.bad[name] = true
 	default:
 		at := metav1.NewTime(w.now.Truncate(time.Second))

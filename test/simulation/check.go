@@ -312,7 +312,7 @@ func (w *World) checkReconciled(x *executor, err error) {
 	}
 	if at := st.Attempt; at != nil && at.Stage == v1alpha1.StageStepping && at.Full == nil && !w.cfg.Pause {
 		for _, name := range []string{fmt.Sprintf("shop-%d", at.Number), fmt.Sprintf("shop-%d-s%d", at.Number, at.Step)} {
-			if run := w.runs[name]; run != nil && run.Status.Verdict == v1alpha1.VerdictFail {
+			if run := w.runs[name]; run != nil && run.Status.Verdict == v1alpha1.VerdictFail && !meanwhile(run, at.Contest) {
 				w.violate("T8", "run %s has failed and the attempt goes on", name)
 			}
 		}
@@ -376,6 +376,11 @@ func (x *executor) checkStatus(view planner.Observed, was, is *v1alpha1.RolloutS
 	if b != nil && b.Verdict != nil && b.Verdict.Reason == planner.ReasonAnalysisFailed && (a == nil || a.Verdict == nil) {
 		if n := b.Number; !x.truth.bad[fmt.Sprintf("shop-%d", n)] && !x.truth.bad[fmt.Sprintf("shop-%d-s%d", n, b.Step)] {
 			x.violate("A2", "attempt %d fails by analysis without a bad measurement", n)
+		}
+	}
+	if b != nil && b.Verdict != nil && b.Verdict.Reason == planner.ReasonAnalysisFailed && a != nil && a.Verdict == nil && a.Stage == v1alpha1.StageStepping {
+		if run := view.Runs[b.Verdict.Run]; run != nil && meanwhile(run, a.Contest) && meanwhile(run, b.Contest) {
+			x.violate("T10", "attempt %d fails by what was measured at %s, while routes were not ours", b.Number, run.Status.Metrics[0].Recent[0].At)
 		}
 	}
 	if b != nil && b.Verdict != nil && b.Verdict.Reason == planner.ReasonCanaryLost && (a == nil || a.Verdict == nil) &&

@@ -55,6 +55,16 @@ func (w *World) checkDisturbed(view planner.Observed, was, is *v1alpha1.Attempt)
 	}
 }
 
+// meanwhile says whether a run has failed by what it measured while routes were not ours, and were not contested.
+func meanwhile(run *v1alpha1.AnalysisRun, c *v1alpha1.Contest) bool {
+	m := run.Status.Metrics[0]
+	if c == nil || c.Since == nil || c.Changes > 5 || m.Comparison != nil {
+		return false
+	}
+	at := m.Recent[0].At
+	return !at.Before(c.Since) && (c.Until == nil || at.Before(c.Until))
+}
+
 // letIn says that the stable Service has none of its own pods, and those of others only because somebody took the role out of its
 // selector: without that it was empty before.
 func (w *World) letIn() bool {

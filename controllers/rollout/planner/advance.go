@@ -42,6 +42,7 @@ func (d *draft) advance() {
 	}
 	d.s.Attempt.Replicas = d.replicas()
 	if d.s.Attempt.Verdict == nil {
+		d.watchRoutes()
 		d.judge()
 	}
 	if d.s.Attempt == nil {

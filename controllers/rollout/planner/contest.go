@@ -27,11 +27,65 @@ func (d *draft) foreign(r Route) {
 	}
 	c := a.Contest
 	c.Changes, c.Route, c.By, c.At = c.Changes+1, r.String(), by, d.now()
+	if c.Since == nil || c.Until != nil && !d.Now.Before(c.Until.Time) {
+		c.Since = d.nowPtr()
+	}
+	c.Until = nil
 	if c.Changes == contestedAfter+1 {
 		d.tell("Warning", ReasonRouteContested, d.contested())
 		return
 	}
 	d.tell("Warning", "RouteChanged", fmt.Sprintf("%s was changed by %q during attempt %d and is put right; evidence of that time does not count", r, by, a.Number))
+}
+
+// watchRoutes notes, before anything is judged, whether somebody else has changed a route, and when all are right again.
+func (d *draft) watchRoutes() {
+	a := d.s.Attempt
+	if a.Stage != v1alpha1.StageStepping || a.Verdict != nil {
+		return
+	}
+	d.disturbed()
+	if a.CarriedAt == nil && d.carried(d.wanted()) {
+		a.CarriedAt = d.nowPtr()
+	}
+	if c := a.Contest; c != nil && c.Until == nil && a.CarriedAt != nil {
+		until := metav1.NewTime(a.CarriedAt.Add(d.settle()))
+		c.Until = &until
+	}
+}
+
+// disregarded says whether a run has failed by what was measured while somebody else had changed routes, and before traffic was
+// back where it belongs: it is measured again. What compares was gathered over all of the time, and counts; and where a route is
+// contested, nobody can say when it is ours, so that everything counts.
+func (d *draft) disregarded(run *v1alpha1.AnalysisRun) bool {
+	a := d.s.Attempt
+	c := a.Contest
+	if a.Stage != v1alpha1.StageStepping || c == nil || c.Since == nil || c.Changes > contestedAfter || run.Status.Verdict != v1alpha1.VerdictFail {
+		return false
+	}
+	failed := false
+	for _, m := range run.Status.Metrics {
+		if m.Verdict != v1alpha1.VerdictFail || m.Mode == v1alpha1.MetricDryRun {
+			continue
+		}
+		if m.Comparison != nil || len(m.Recent) == 0 || m.Recent[0].At.Before(c.Since) || c.Until != nil && !m.Recent[0].At.Before(c.Until) {
+			return false
+		}
+		failed = true
+	}
+	return failed
+}
+
+// measureAgain has a run made anew that is disregarded.
+func (d *draft) measureAgain(name string) bool {
+	run := d.Runs[name]
+	if run == nil || !d.disregarded(run) {
+		return false
+	}
+	why := fmt.Sprintf("%s was changed by %q when it failed: it is measured again", d.s.Attempt.Contest.Route, d.s.Attempt.Contest.By)
+	d.tell("Warning", "FailureDisregarded", fmt.Sprintf("AnalysisRun %s: %s (%s)", name, why, run.Status.Message))
+	d.do(DeleteRun{Name: name, Why: why})
+	return true
 }
 
 // contested says who fights over a route; empty while nobody does.

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/belay-delivery/belay/api/v1alpha1"
 )
 
@@ -132,5 +134,73 @@ func TestConfirm(t *testing.T) {
 	}
 	if got := fmt.Sprint(NeedsFeatures(&o.Rollout.Spec)); got != "true" {
 		t.Error("its controllers are not read")
+	}
+}
+
+// T10: what a metric finds bad while somebody else had changed the routes is measured again; what it finds bad with our weights in
+// force counts, and so does what compares, and everything once a route is contested.
+func TestFailureWhileRoutesWereNotOurs(t *testing.T) {
+	period := func(since, until *metav1.Time) func(*Observed) {
+		return func(o *Observed) {
+			o.attempt().Contest = &v1alpha1.Contest{Changes: 1, Route: "HTTPRoute r", By: "argocd", At: at(-time.Minute), Since: since, Until: until}
+		}
+	}
+	began, over := ptr(at(-time.Minute)), ptr(at(-20*time.Second))
+	failed := "Withdrawing: RolledBack AnalysisFailed"
+	for name, test := range map[string]struct {
+		measured time.Duration
+		change   func(*Observed)
+		want     string
+	}{
+		"nobody changed anything": {-30 * time.Second, func(*Observed) {}, failed},
+		"before the change":       {-61 * time.Second, period(began, over), failed},
+		"meanwhile":               {-30 * time.Second, period(began, over), "Stepping 1 at 50"},
+		"and it is not right yet": {-time.Second, func(o *Observed) {
+			period(began, nil)(o)
+			o.attempt().CarriedAt, o.attempt().ConfirmedAt, o.Routes[0].Object = nil, nil, route(80)
+		}, "Stepping 1 at 50"},
+		"after it was put right":   {-20 * time.Second, period(began, over), failed},
+		"an older version says it": {-30 * time.Second, period(nil, nil), failed},
+		"the route is contested":   {-30 * time.Second, func(o *Observed) { period(began, over)(o); o.attempt().Contest.Changes = 6 }, failed},
+		"another failed before":    {-30 * time.Second, func(o *Observed) { period(began, over)(o); o.Runs["shop-2"].Status.Metrics[1].Mode = "" }, failed},
+		"it compares": {-30 * time.Second, func(o *Observed) {
+			period(began, over)(o)
+			o.Runs["shop-2"].Status.Metrics[0].Comparison = &v1alpha1.Comparison{}
+		}, failed},
+		"no time of a measurement":  {-30 * time.Second, func(o *Observed) { period(began, over)(o); o.Runs["shop-2"].Status.Metrics[0].Recent = nil }, failed},
+		"found changed in the look": {0, func(o *Observed) { o.Routes[0].Object = route(80) }, "Stepping 1 at 50"},
+	} {
+		o := observed(stepping)
+		o.attempt().CarriedAt = ptr(at(-time.Minute))
+		o.analysed(v1alpha1.VerdictFail, nil).Status.Metrics[0].Recent = []v1alpha1.Measurement{{At: at(test.measured), Result: "Failed"}}
+		o.Runs["shop-2"].Status.Metrics[1].Recent = []v1alpha1.Measurement{{At: at(-time.Hour), Result: "Failed"}}
+		test.change(&o)
+		p := Make(o)
+		if got := summary(p); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+		if again := strings.Contains(lines(p), "delete AnalysisRun shop-2"); again != (test.want != failed) {
+			t.Errorf("%s: measured again: %t; actions:\n%s", name, again, lines(p))
+		}
+	}
+}
+
+// The time that does not count ends when traffic has followed what was put right, whatever else is waited for.
+func TestChangedRoutesHaveAnEnd(t *testing.T) {
+	o := taken()
+	o.replicaSet("b").Available = 1
+	p := Make(*o)
+	if c := p.Status.Attempt.Contest; c == nil || !c.Since.Time.Equal(noon) || c.Until != nil {
+		t.Fatalf("%+v", c)
+	}
+	o.Rollout.Status, o.Now, o.Routes[0].Object = p.Status, noon.Add(3*time.Second), route(50)
+	p = Make(*o)
+	if c := p.Status.Attempt.Contest; c.Until == nil || !c.Until.Time.Equal(noon.Add(13*time.Second)) {
+		t.Fatalf("put right: %+v", c)
+	}
+	o.Rollout.Status, o.Now, o.Routes[0].Object = p.Status, noon.Add(9*time.Second), route(0)
+	p = Make(*o)
+	if c := p.Status.Attempt.Contest; !c.Since.Time.Equal(noon) || c.Until != nil {
+		t.Errorf("changed again before traffic had followed: %+v", c)
 	}
 }

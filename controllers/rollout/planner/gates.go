@@ -160,7 +160,7 @@ func (d *draft) checksName() string {
 func (d *draft) failure() *v1alpha1.Verdict {
 	for _, name := range []string{d.backgroundName(), d.checksName()} {
 		run := d.Runs[name]
-		if run == nil || run.Status.Verdict != v1alpha1.VerdictFail {
+		if run == nil || run.Status.Verdict != v1alpha1.VerdictFail || d.disregarded(run) {
 			continue
 		}
 		v := &v1alpha1.Verdict{Reason: ReasonAnalysisFailed, Message: run.Status.Message, Run: name}

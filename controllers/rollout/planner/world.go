@@ -260,21 +260,26 @@ func (d *draft) wantRuns(wanted map[string]bool) {
 	if d.Rollout.Spec.Analysis != nil {
 		wanted[d.backgroundName()] = true
 		exposed := a.Stage != v1alpha1.StageStepping || a.ConfirmedAt != nil && a.Exposes()
-		if d.Runs[d.backgroundName()] == nil && exposed && d.AnalysisProblem == "" {
+		switch {
+		case d.measureAgain(d.backgroundName()):
+		case d.Runs[d.backgroundName()] == nil && exposed && d.AnalysisProblem == "":
 			d.do(StartRun{Name: d.backgroundName(), Step: StepBackground, Why: fmt.Sprintf("attempt %d is exposed", a.Number)})
+		default:
+			d.markStep(d.backgroundName())
 		}
-		d.markStep(d.backgroundName())
 	}
 	if a.Stage == v1alpha1.StageStepping && d.step(a.Step).Checks != nil {
 		wanted[d.checksName()] = true
 		run := d.Runs[d.checksName()]
 		switch {
+		case d.measureAgain(d.checksName()):
 		case run != nil && run.Spec.State == v1alpha1.RunStopped:
 			d.do(DeleteRun{Name: d.checksName(), Why: "it is of an earlier visit to step " + a.StepName})
 		case run == nil && a.ConfirmedAt != nil && d.AnalysisProblem == "":
 			d.do(StartRun{Name: d.checksName(), Step: a.Step, Why: "checks of step " + a.StepName})
+		default:
+			d.markStep(d.checksName())
 		}
-		d.markStep(d.checksName())
 	}
 }
 
