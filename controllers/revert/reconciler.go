@@ -97,6 +97,9 @@ func (r *Reconciler) revert(ctx context.Context, rollout *v1alpha1.Rollout,
 		return trouble(ctx, rollout, err)
 	}
 	due, err := r.requestFor(ctx, rollout, repo)
+	if err == nil {
+		due.applied, err = r.applied(ctx, repo)
+	}
 	switch {
 	case errors.Is(err, errNoTemplate):
 		return r.settle(ctx, rollout, repo, due, conflict(finding{triedWith: way.with}, err.Error()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
+	"github.com/belay-delivery/belay/gitops/git"
 	"github.com/belay-delivery/belay/gitops/revert"
 	"github.com/belay-delivery/belay/internal/revision"
 )
@@ -57,4 +59,36 @@ func templateOf(rollout *v1alpha1.Rollout, sets []appsv1.ReplicaSet, name string
 		}
 	}
 	return nil
+}
+
+// applied are the folders of a repository that Syncs apply, and that Rollouts are reverted in, in all namespaces that Belay sees.
+func (r *Reconciler) applied(ctx context.Context, repo *v1alpha1.Repository) ([]string, error) {
+	var repositories v1alpha1.RepositoryList
+	var syncs v1alpha1.SyncList
+	var rollouts v1alpha1.RolloutList
+	for _, list := range []client.ObjectList{&repositories, &syncs, &rollouts} {
+		if err := r.Client.List(ctx, list); err != nil {
+			return nil, fmt.Errorf("looking for who else applies what is in the repository: %w", err)
+		}
+	}
+	same := map[client.ObjectKey]bool{}
+	for i := range repositories.Items {
+		other := &repositories.Items[i]
+		branch := other.Spec.Ref.Branch
+		same[client.ObjectKeyFromObject(other)] = git.SameRepository(other.Spec.URL, repo.Spec.URL) && (branch == "" || branch == repo.Spec.Ref.Branch)
+	}
+	var out []string
+	for i := range syncs.Items {
+		if s := &syncs.Items[i]; same[client.ObjectKey{Namespace: s.Namespace, Name: s.Spec.Repository}] {
+			out = append(out, s.Spec.Path)
+		}
+	}
+	for i := range rollouts.Items {
+		spec := rollouts.Items[i].Spec.OnFailure.Revert
+		if spec != nil && spec.Path != "" && same[client.ObjectKey{Namespace: rollouts.Items[i].Namespace, Name: spec.Repository}] {
+			out = append(out, spec.Path)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }

@@ -37,7 +37,8 @@ type request struct {
 	where   revert.Where
 	bad     string
 	good    string
-	hint    string // a commit that declared good when it was looked at
+	hint    string   // a commit that declared good when it was looked at
+	applied []string // see revert.Input
 	author  v1alpha1.GitAuthor
 	message revert.MessageInput
 	at      time.Time
@@ -272,7 +273,8 @@ func (b branch) hinted(r request) string {
 }
 
 func (b branch) change(r request, f finding) (finding, map[string]*[]byte, error) {
-	in := revert.Input{Path: r.where.Path, Workload: r.where.Workload, GoodRevision: r.good, BadRevision: r.bad, Values: r.where.Values, Known: r.where.Known}
+	in := revert.Input{Path: r.where.Path, Workload: r.where.Workload, GoodRevision: r.good, BadRevision: r.bad, Values: r.where.Values, Known: r.where.Known,
+		Applied: r.applied}
 	var err error
 	if in.Head, err = b.repo.Tree(b.head); err != nil {
 		return finding{}, nil, fmt.Errorf("reading head: %w", err)

@@ -182,3 +182,22 @@ func parseURL(raw string) (*transport.Endpoint, error) {
 	}
 	return endpoint, nil
 }
+
+// SameRepository says whether two URLs are of one repository: the same path on the same host, whatever the protocol, the user, and
+// whether it ends in .git. Ports count where they are not the protocol's own.
+func SameRepository(a, b string) bool {
+	if a == b {
+		return true
+	}
+	one, err := parseURL(a)
+	other, errOther := parseURL(b)
+	return err == nil && errOther == nil && placeOf(one) == placeOf(other)
+}
+
+func placeOf(e *transport.Endpoint) string {
+	host := strings.ToLower(e.Host)
+	if standard := map[string]int{"http": 80, "https": 443, "ssh": 22}[e.Protocol]; e.Port != 0 && e.Port != standard {
+		host = fmt.Sprintf("%s:%d", host, e.Port)
+	}
+	return host + "/" + strings.TrimSuffix(strings.Trim(e.Path, "/"), ".git")
+}

@@ -604,3 +604,27 @@ func TestSignedCommitsKeepTheirName(t *testing.T) {
 		t.Error("a commit without its signature was made")
 	}
 }
+
+func TestSameRepository(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		same bool
+	}{
+		{"https://git.example.com/shop/fleet.git", "https://GIT.example.com/shop/fleet/", true},
+		{"https://git.example.com/shop/fleet.git", "git@git.example.com:shop/fleet.git", true},
+		{"https://git.example.com/shop/fleet", "ssh://git@git.example.com:22/shop/fleet.git", true},
+		{"https://git.example.com:443/shop/fleet", "https://git.example.com/shop/fleet", true},
+		{"https://git.example.com:8443/shop/fleet", "https://git.example.com/shop/fleet", false},
+		{"https://git.example.com/shop/fleet", "https://git.example.com/shop/Fleet", false},
+		{"https://git.example.com/shop/fleet", "https://git.example.org/shop/fleet", false},
+		{"https://git.example.com/shop/fleet", "https://git.example.com/fleet", false},
+		{"file:///srv/fleet.git", "file:///srv/fleet", true},
+		{"file:///srv/fleet.git", "https://srv/fleet", false},
+		{"nonsense", "nonsense", true},
+		{"nonsense", "https://git.example.com/shop/fleet", false},
+	} {
+		if got := git.SameRepository(test.a, test.b); got != test.same {
+			t.Errorf("%s and %s: %v", test.a, test.b, got)
+		}
+	}
+}

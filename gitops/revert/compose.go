@@ -34,6 +34,9 @@ type Input struct {
 	// Path is the folder that declares the workload.
 	Path     string
 	Workload Workload
+	// Applied are folders that somebody is known to apply by themselves, such as a base that is an environment of its own: they must
+	// stay as they are, also where Path is made of them.
+	Applied []string
 	// GoodRevision and BadRevision are hashes of the pod template.
 	GoodRevision, BadRevision string
 	// Values and Known: see Where. Without Path, Known has the good and the bad template.

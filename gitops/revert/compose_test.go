@@ -14,7 +14,12 @@ var checkout = Workload{Namespace: "shop", Kind: "Rollout", Name: "checkout"}
 // input builds an Input whose revisions are those that good and bad declare.
 func input(t *testing.T, good, bad, head map[string]string) Input {
 	t.Helper()
-	in := Input{Good: tree.FromMap(good), Bad: tree.FromMap(bad), Head: tree.FromMap(head), Path: "app", Workload: checkout}
+	return inputAt(t, "app", good, bad, head)
+}
+
+func inputAt(t *testing.T, path string, good, bad, head map[string]string) Input {
+	t.Helper()
+	in := Input{Good: tree.FromMap(good), Bad: tree.FromMap(bad), Head: tree.FromMap(head), Path: path, Workload: checkout}
 	var err error
 	if in.GoodRevision, err = RevisionAt(in.Good, in.Path, checkout); err != nil {
 		t.Fatal(err)

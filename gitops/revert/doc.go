@@ -7,7 +7,8 @@
 // the good revision; the ConfigMaps and Secrets that it names, and nobody else
 // does, have good's content wherever bad changed it; everything else of this
 // workload, every other object of the folder, and the rendering of every other
-// kustomization that reads a changed file are as they were at head. Anything that cannot be proved is a Conflict,
+// kustomization that reads a changed file are as they were at head; a base of the folder counts as one of these where it is known
+// to be applied by itself. Anything that cannot be proved is a Conflict,
 // never a wrong commit. A head that no longer declares the bad revision is
 // AlreadyResolved, which makes a repeated revert harmless.
 //

@@ -82,11 +82,11 @@ func (c *composer) strays(seen sight) []string {
 }
 
 // elsewhere renders every other kustomization of the repository that reads
-// one of the changed files: a base shared with another environment must not
+// one of the changed files, and every other folder that is applied by itself: a base shared with another environment must not
 // carry the revert there. It returns the folders that would change.
 func (c *composer) elsewhere(changes map[string]*[]byte, after tree.Tree) (changed []string, err error) {
 	if c.overlays == nil {
-		folders, err := kustomizations(c.in.Head, c.in.Path)
+		folders, err := others(c.in.Head, c.in.Path, c.in.Applied)
 		if err != nil {
 			return nil, err
 		}
@@ -111,6 +111,9 @@ func (c *composer) elsewhere(changes map[string]*[]byte, after tree.Tree) (chang
 // reads says that a folder reads one of the changed files. What it reads can become other files only where one of those
 // that it reads has changed, so head's list is enough, unless head does not render.
 func (c *composer) reads(folder string, changes map[string]*[]byte, after tree.Tree) bool {
+	if !render.IsKustomize(c.in.Head, folder) {
+		return slices.ContainsFunc(slices.Collect(maps.Keys(changes)), func(name string) bool { return inside(name, folder) })
+	}
 	files, known := c.reached[folder]
 	if !known {
 		var err error
@@ -132,9 +135,9 @@ func (c *composer) reads(folder string, changes map[string]*[]byte, after tree.T
 	return slices.ContainsFunc(files, func(name string) bool { _, changed := changes[name]; return changed })
 }
 
-// kustomizations lists the folders with a kustomization, but for one and for
-// those that it is made of.
-func kustomizations(t tree.Tree, except string) ([]string, error) {
+// others lists the folders with a kustomization, but for one and for those that it is made of, and those that are applied by themselves,
+// but for that one.
+func others(t tree.Tree, except string, applied []string) ([]string, error) {
 	itself, err := tree.Clean(except)
 	if err != nil {
 		return nil, err
@@ -151,5 +154,17 @@ func kustomizations(t tree.Tree, except string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for other folders that share files: %w", err)
 	}
-	return slices.DeleteFunc(folders, func(dir string) bool { return own[dir] }), nil
+	folders = slices.DeleteFunc(folders, func(dir string) bool { return own[dir] })
+	for _, dir := range applied {
+		clean, err := tree.Clean(dir)
+		plainAround := err == nil && !render.IsKustomize(t, clean) && inside(itself, clean)
+		if err == nil && clean != itself && !plainAround { // plain YAML around this folder declares the workload as well
+			folders = append(folders, clean)
+		}
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders), nil
 }
+
+// inside says that a path is in a folder, at any depth.
+func inside(name, folder string) bool { return folder == "" || strings.HasPrefix(name, folder+"/") }
