@@ -32,10 +32,20 @@ func TestG08_UserStamp(t *testing.T) {
 	}
 	git := read(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {belay.dev/sync: s}}\ndata: {key: \"1\"}\n")
 	git.SetNamespace(env.Namespace)
+	as := func(user string) client.Client {
+		config := rest.CopyConfig(env.Config)
+		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:masters"}}
+		c, err := client.New(config, client.Options{Scheme: env.Scheme})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	deployer := as("system:serviceaccount:" + env.Namespace + ":deployer")
 	bring := func(dry ...client.ApplyOption) *unstructured.Unstructured {
 		u := git.DeepCopy()
 		opts := append(dry, client.FieldOwner("belay-sync"), client.ForceOwnership)
-		if err := env.Client.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(u), opts...); err != nil {
+		if err := deployer.Apply(t.Context(), client.ApplyConfigurationFromUnstructured(u), opts...); err != nil {
 			t.Fatal(err)
 		}
 		return u
@@ -43,12 +53,7 @@ func TestG08_UserStamp(t *testing.T) {
 	bring()
 	// found is what is told of the object after a user's change.
 	found := func(user, manager, value string) (string, drift.Class) {
-		as := rest.CopyConfig(env.Config)
-		as.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: []string{"system:masters"}}
-		c, err := client.New(as, client.Options{Scheme: env.Scheme})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := as(user)
 		cm := &corev1.ConfigMap{}
 		if err := c.Get(t.Context(), client.ObjectKeyFromObject(git), cm); err != nil {
 			t.Fatal(err)
@@ -77,6 +82,42 @@ func TestG08_UserStamp(t *testing.T) {
 	}
 	if user, class := found("system:serviceaccount:x:robot", "kubectl-edit", "robot"); user != "system:serviceaccount:x:robot" || class != drift.ControllerWrite {
 		t.Errorf("a service account: user %q, class %s", user, class)
+	}
+	// annotate changes an annotation, or the data, and returns who is named then.
+	annotate := func(user, manager, key, value string) string {
+		cm := &corev1.ConfigMap{}
+		c := as(user)
+		if err := c.Get(t.Context(), client.ObjectKeyFromObject(git), cm); err != nil {
+			t.Fatal(err)
+		}
+		if key == "" {
+			cm.Data["key"] = user
+		} else {
+			cm.Annotations[key] = value
+		}
+		if err := c.Update(t.Context(), cm, client.FieldOwner(manager)); err != nil {
+			t.Fatal(err)
+		}
+		return cm.Annotations[drift.StampAnnotation]
+	}
+	for _, c := range [][4]string{ // user, manager, annotation, who is named then
+		{"mallory", "kubectl-annotate", "note", "system:serviceaccount:x:robot"}, // of which nothing is claimed
+		{"mallory", "kubectl-annotate", drift.StampAnnotation, "mallory"},
+		{"mallory", "kubectl-annotate", drift.StampManager, "mallory"},
+		{"ivan", "belay-sync", drift.StampAnnotation, "ivan"},
+		{"system:serviceaccount:x:robot", "kubectl-edit", drift.StampManager, "system:serviceaccount:x:robot"},
+		{"olga", "kubectl-edit", "note", "olga"},
+		{"system:serviceaccount:x:robot", "kubectl-edit", "note", "system:serviceaccount:x:robot"},
+	} {
+		if got := annotate(c[0], c[1], c[2], "by "+c[0]+" with "+c[1]); got != c[3] {
+			t.Errorf("%s writes %s with %s: %q is named, want %q", c[0], c[2], c[1], got, c[3])
+		}
+	}
+	if got := annotate("kim", "belay-sync", "", ""); got != "kim" {
+		t.Errorf("a person that calls itself belay-sync: %q is named", got)
+	}
+	if user, _ := found("system:serviceaccount:x:robot", "kubectl-edit", "robot again"); user != "system:serviceaccount:x:robot" {
+		t.Errorf("%q is named", user)
 	}
 	u := bring()
 	if by := u.GetAnnotations()[drift.StampAnnotation]; by != "system:serviceaccount:x:robot" {
