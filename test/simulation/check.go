@@ -263,8 +263,8 @@ func (w *World) checkPlan(view planner.Observed, p planner.Plan) {
 			most = reach(most, matched(r.Object) || mirrored(r.Object))
 			if most > 0 && !slices.ContainsFunc(p.Actions, func(a planner.Action) bool {
 				patch, ok := a.(planner.PatchRoute)
-				return ok && patch.Name == r.Name && patch.Weight <= keeps(view, is) && !patch.Matches && !patch.Mirrors
-			}) && (most > keeps(view, is) || matched(r.Object) || mirrored(r.Object)) {
+				return ok && patch.Name == r.Name && patch.Weight <= w.keeps(view, is) && !patch.Matches && !patch.Mirrors
+			}) && (most > w.keeps(view, is) || matched(r.Object) || mirrored(r.Object)) {
 				w.violate("T8", "route %s has weight %d under a verdict and is not taken back", r.Name, most)
 			}
 		}
@@ -290,7 +290,7 @@ func (w *World) checkReconciled(x *executor, err error) {
 		return
 	}
 	st := &w.rollout.Status
-	if at := st.Attempt; at != nil && at.Verdict != nil && !w.unread && w.live() > keeps(x.view, at) {
+	if at := st.Attempt; at != nil && at.Verdict != nil && !w.unread && w.live() > w.keeps(x.view, at) {
 		w.violate("T8", "routes carry %d after a reconciliation with a verdict", w.live())
 	}
 	if st.Stable != nil && st.Attempt != nil && w.sets[st.Stable.Revision] != nil && w.rollout.DeletionTimestamp == nil &&

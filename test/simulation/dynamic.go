@@ -37,17 +37,30 @@ func (w *World) share(n int32) int32 {
 }
 
 // keeps is the weight that a canary under a verdict may have for a while yet: what stable has no endpoints for, where it has given
-// pods up and the canary serves.
-func keeps(view planner.Observed, at *v1alpha1.Attempt) int32 {
+// pods up and the canary has three quarters of the pods for it.
+func (w *World) keeps(view planner.Observed, at *v1alpha1.Attempt) int32 {
 	c := view.Rollout.Spec.Strategy.Canary
 	if c == nil || c.StableScale != v1alpha1.StableScaleDynamic || view.Rollout.DeletionTimestamp != nil || view.Rollout.Status.Stable == nil {
 		return 0
 	}
 	n := max(*view.Rollout.Spec.Replicas, at.Replicas)
-	if lost := at.Verdict.Reason == planner.ReasonCanaryLost || at.Verdict.Reason == planner.ReasonPodsFailed; lost || n == 0 || *view.Rollout.Spec.Replicas == 0 {
+	if at.Verdict.Reason == planner.ReasonCanaryLost || n == 0 || *view.Rollout.Spec.Replicas == 0 {
 		return 0
 	}
-	return 100 - 100*min(n, view.Stable.Endpoints[view.Rollout.Status.Stable.Revision])/n
+	left := 100 - 100*min(n, view.Stable.Endpoints[view.Rollout.Status.Stable.Revision])/n
+	live := int32(0)
+	for _, r := range view.Routes {
+		most := int32(100)
+		if r.Unread == "" {
+			_, most = w.weights(r.Object)
+		}
+		live = max(live, most)
+	}
+	need := min((3*n*min(left, live)+399)/400, (3*at.Available+3)/4)
+	if view.Canary.Endpoints[at.Revision] < max(1, need) {
+		return 0
+	}
+	return left
 }
 
 // checkGivenBack (T5): a stable revision that has given pods up gets weight back no faster than it has endpoints for it, unless the
@@ -62,7 +75,7 @@ func (x *executor) checkGivenBack(a planner.PatchRoute, had, most int32) {
 	if x.cfg.Stale {
 		view = x.afresh(view)
 	}
-	if most < min(had, keeps(view, at)) {
-		x.violate("T5", "route %s gives stable %d of the traffic, which has endpoints for %d", a.Name, 100-most, 100-keeps(view, at))
+	if most < min(had, x.keeps(view, at)) {
+		x.violate("T5", "route %s gives stable %d of the traffic, which has endpoints for %d", a.Name, 100-most, 100-x.keeps(view, at))
 	}
 }

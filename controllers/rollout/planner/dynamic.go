@@ -47,15 +47,19 @@ func (d *draft) leastWeight() int32 {
 	return least
 }
 
-// yielded is the weight that the canary keeps while stable pods come back; 0 where stable has always had them, where the canary
-// cannot serve anyway, and after progressDeadline. It never grows.
+// yielded is the weight that the canary keeps while stable pods come back; 0 where stable has always had them, where the canary is
+// lost or has too few ready pods for that weight, and after progressDeadline. It never grows. A pod that does not come up says nothing
+// of those that serve.
 func (d *draft) yielded() int32 {
 	a := d.s.Attempt
-	if !d.dynamic() || a.Verdict == nil || d.replicas() == 0 || a.Verdict.Reason == ReasonCanaryLost || a.Verdict.Reason == ReasonPodsFailed ||
-		d.Canary.Endpoints[a.Revision] == 0 || d.passed(a.StageSince, d.deadline()) {
+	if !d.dynamic() || a.Verdict == nil || d.replicas() == 0 || a.Verdict.Reason == ReasonCanaryLost || d.passed(a.StageSince, d.deadline()) {
 		return 0
 	}
 	have := min(d.Stable.Endpoints[revisionOf(d.s.Stable)], d.replicas())
 	carried := int32(int64(d.total()) * int64(have) / int64(d.replicas()))
-	return min(d.total()-carried, d.liveWeight())
+	left := min(d.total()-carried, d.liveWeight())
+	if d.Canary.Endpoints[a.Revision] < min(traffic.Enough(d.replicas(), left, d.total()), max(1, (3*a.Available+3)/4)) {
+		return 0
+	}
+	return left
 }

@@ -71,6 +71,7 @@ func TestDynamicAbortGoesAsFastAsStableComes(t *testing.T) {
 		"lost":     func() { o.Rollout.Status.Attempt.Verdict.Reason = ReasonCanaryLost },
 		"deadline": func() { o.Rollout.Status.Attempt.StageSince.Time = noon.Add(-o.deadline() - 10*time.Second) },
 		"gone":     func() { o.Canary.Endpoints["b"] = 0 },
+		"too few":  func() { o.Canary.Endpoints["b"] = 1 },
 	} {
 		was, reason, have := o.Rollout.Status.Attempt.StageSince, o.Rollout.Status.Attempt.Verdict.Reason, o.Canary.Endpoints["b"]
 		change()
@@ -78,5 +79,25 @@ func TestDynamicAbortGoesAsFastAsStableComes(t *testing.T) {
 			t.Errorf("%s: %s", name, got)
 		}
 		o.Rollout.Status.Attempt.StageSince, o.Rollout.Status.Attempt.Verdict.Reason, o.Canary.Endpoints["b"] = was, reason, have
+	}
+}
+
+// One pod that does not come up sends no flood to the stable pods that are left: those of the canary that are ready serve meanwhile.
+func TestDynamicAbortForAFailedPod(t *testing.T) {
+	for ready, want := range map[int32]string{9: "", 8: "", 7: "", 6: "canary weight 0"} {
+		o := saving()
+		o.Rollout.Spec.Replicas = ptr(int32(10))
+		o.Rollout.Spec.Strategy.Canary.Steps[1] = step(90, nil)
+		a := o.attempt()
+		a.Weight, a.ConfirmedWeight, a.Available, a.Replicas = 90, 90, 9, 10
+		o.Routes[0].Object = route(90)
+		o.replicaSet("a").Wanted, o.Stable.Endpoints["a"] = 1, 1
+		o.Canary.Endpoints["b"] = ready
+		o.Pods[4].Waiting, o.Pods[4].Created = "ImagePullBackOff", noon.Add(-time.Hour)
+		p := Make(o)
+		got := lines(p)
+		if summary(p) != "Withdrawing: RolledBack PodsFailed" || !strings.Contains(got, "scale a from 1 to 10") || !strings.Contains(got, want) || want == "" && strings.Contains(got, "patch") {
+			t.Errorf("%d of 9 pods are ready: %s, actions:\n%s", ready, summary(p), got)
+		}
 	}
 }
