@@ -77,9 +77,15 @@ func (t tenant) examine(ctx context.Context, item *Item) error {
 	if item.Fault != nil {
 		return nil
 	}
+	if isSecret(item.Entry) {
+		ctx = collecting(ctx, &warnings{}) // what a webhook warns of may repeat a value, too
+	}
 	live, err := t.read(ctx, item.Entry)
 	if err == nil {
 		item.Live = live
+		if item.Fault = wrongSecret(item.Desired); item.Fault != nil {
+			return nil
+		}
 		if item.Desired, err = driftpkg.Without(item.Desired, live, FieldManager, item.Ignore); err != nil {
 			return fmt.Errorf("leaving fields of %s to others: %w", name(item.Entry), err)
 		}
@@ -90,7 +96,7 @@ func (t tenant) examine(ctx context.Context, item *Item) error {
 		item.Dry = nil
 		return t.replaceable(ctx, item, fields)
 	}
-	if err != nil && strings.Contains(err.Error(), sideEffects) {
+	if err != nil && strings.Contains(said(err), sideEffects) {
 		item.Unknown, err = cut(err.Error(), warningBytes), nil
 	}
 	if err != nil && (ctx.Err() != nil || apierrors.IsConflict(err)) {
@@ -111,7 +117,7 @@ func (t tenant) read(ctx context.Context, e v1alpha1.InventoryEntry) (*unstructu
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, t.quiet(e, err)
 	}
 	return found, nil
 }
@@ -121,9 +127,13 @@ func (t tenant) apply(ctx context.Context, u *unstructured.Unstructured, more ..
 	out := u.DeepCopy()
 	options := append([]client.ApplyOption{client.FieldOwner(FieldManager), client.ForceOwnership}, more...)
 	if err := t.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(out), options...); err != nil {
-		return nil, err
+		return nil, t.quiet(entryOf(u), err)
 	}
 	return out, nil
+}
+
+func (t tenant) remove(ctx context.Context, live *unstructured.Unstructured, options ...client.DeleteOption) error {
+	return t.quiet(entryOf(live), t.client.Delete(ctx, live, options...))
 }
 
 // prune deletes an object of this Sync's. It returns false, and deletes nothing, where the object is gone, is no longer
@@ -150,7 +160,7 @@ func (t tenant) prune(ctx context.Context, e v1alpha1.InventoryEntry) (bool, err
 		}
 	}
 	uid, version := live.GetUID(), live.GetResourceVersion()
-	err = t.client.Delete(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version},
+	err = t.remove(ctx, live, client.Preconditions{UID: &uid, ResourceVersion: &version},
 		client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if apierrors.IsNotFound(err) {
 		return false, nil
@@ -196,7 +206,7 @@ func faultOf(err error) *Fault {
 	if errors.As(err, &status) {
 		code := status.Status().Code
 		fault.Denied = code >= 400 && code < 500 && code != http.StatusTooManyRequests && code != http.StatusRequestTimeout ||
-			strings.Contains(fault.Message, untyped)
+			strings.Contains(said(err), untyped)
 	}
 	return fault
 }

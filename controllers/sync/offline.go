@@ -65,6 +65,9 @@ func (r *Reconciler) checkOffline(ctx context.Context, cluster tenant, items []*
 
 // wellFormed says what is wrong with an object, or nothing.
 func wellFormed(ctx context.Context, schemas *lint.Schemas, u *unstructured.Unstructured) string {
+	if wrong := wrongSecret(u); wrong != nil {
+		return wrong.Message
+	}
 	if schemas.Knows(u.GroupVersionKind()) {
 		result, err := schemas.Validate(ctx, u.Object, nil)
 		if err != nil {
@@ -87,6 +90,9 @@ func wellFormed(ctx context.Context, schemas *lint.Schemas, u *unstructured.Unst
 		return err.Error()
 	}
 	if _, _, err := strict.Decode(raw, nil, nil); err != nil {
+		if isSecret(entryOf(u)) {
+			return "a field of it is not known, or not of its type; which one is not shown, since the words may repeat a value (kubectl apply --server-side --dry-run=server tells you)"
+		}
 		if problem, ok := runtime.AsStrictDecodingError(err); ok {
 			return problem.Error()
 		}

@@ -152,5 +152,5 @@ func (t tenant) applyPatiently(ctx context.Context, u *unstructured.Unstructured
 // passing says that an error may be over in a moment.
 func passing(err error) bool {
 	return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) ||
-		apierrors.IsInternalError(err) && !strings.Contains(err.Error(), untyped)
+		apierrors.IsInternalError(err) && !strings.Contains(said(err), untyped)
 }

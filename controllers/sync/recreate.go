@@ -105,7 +105,7 @@ func (t tenant) replaceable(ctx context.Context, item *Item, fields string) erro
 	if err := t.tryAnew(ctx, anew); err != nil {
 		return refuse("it is allowed to delete it and make it again, but the new one would be refused: %v", err)
 	}
-	if err := t.client.Delete(ctx, item.Live.DeepCopy(), client.Preconditions{UID: uidOf(item.Live)}, propagation(item), client.DryRunAll); err != nil {
+	if err := t.remove(ctx, item.Live.DeepCopy(), client.Preconditions{UID: uidOf(item.Live)}, propagation(item), client.DryRunAll); err != nil {
 		return refuse("it is allowed to delete it and make it again, but deleting it would be refused: %v", err)
 	}
 	item.Desired, item.Recreate = anew, fields
@@ -126,7 +126,7 @@ func (t tenant) tryAnew(ctx context.Context, u *unstructured.Unstructured) error
 		withoutPorts(trial)
 	}
 	_, err := t.apply(ctx, trial, client.DryRunAll)
-	if err != nil && strings.Contains(err.Error(), sideEffects) {
+	if err != nil && strings.Contains(said(err), sideEffects) {
 		return nil
 	}
 	return err
@@ -149,7 +149,7 @@ func withoutPorts(service *unstructured.Unstructured) {
 
 // recreate deletes the object that was examined and makes it again. Cut off in between, the next round finds none and makes it.
 func (t tenant) recreate(ctx context.Context, item *Item) (*unstructured.Unstructured, error) {
-	err := t.client.Delete(ctx, item.Live.DeepCopy(), client.Preconditions{UID: uidOf(item.Live)}, propagation(item))
+	err := t.remove(ctx, item.Live.DeepCopy(), client.Preconditions{UID: uidOf(item.Live)}, propagation(item))
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("deleting it to make it again: %w", err)
 	}

@@ -53,7 +53,7 @@ func renderKustomize(t tree.Tree, dir string) ([]Object, error) {
 	}
 	traced, wanted, err := withOrigins(reached.files[root])
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", root, err)
+		return nil, fmt.Errorf("reading %s: %w", root, NotYAML(err))
 	}
 	reached.files[root] = traced
 	memory := filesys.MakeFsInMemory()
@@ -64,7 +64,7 @@ func renderKustomize(t tree.Tree, dir string) ([]Object, error) {
 	}
 	built, err := runKustomize(memory, "/"+dir)
 	if err != nil {
-		return nil, fmt.Errorf("building %s: %w", root, err)
+		return nil, reached.notBuilt(root, err)
 	}
 	if built.Size() > MaxObjects {
 		return nil, fmt.Errorf("building %s: %d objects: %w", root, built.Size(), tree.ErrTooLarge)
@@ -73,7 +73,7 @@ func renderKustomize(t tree.Tree, dir string) ([]Object, error) {
 	for _, res := range built.Resources() {
 		object, err := fromResource(res, dir, root)
 		if err != nil {
-			return nil, fmt.Errorf("building %s: %w", root, err)
+			return nil, reached.notBuilt(root, err)
 		}
 		if !wanted {
 			dropAnnotation(object.Unstructured)
@@ -122,7 +122,7 @@ func fromResource(res *resource.Resource, dir, root string) (Object, error) {
 	}
 	object := &unstructured.Unstructured{}
 	if err := object.UnmarshalJSON(raw); err != nil {
-		return Object{}, err
+		return Object{}, errNoKind
 	}
 	if object.GetName() == "" {
 		return Object{}, fmt.Errorf("kind %q: metadata.name is missing", object.GetKind())
@@ -275,7 +275,12 @@ func (r *reach) field(name, value *yaml.Node, file string) error {
 		return fmt.Errorf("%s: line %d: %s: helm is not run: %w", file, name.Line, name.Value, ErrRefused)
 	case key == "<<":
 		return fmt.Errorf("%s: line %d: merge keys at the top of a kustomization: %w", file, name.Line, ErrRefused)
-	case !paths:
+	case key == "secretgenerator":
+		if err := literals(value, file); err != nil {
+			return err
+		}
+	}
+	if !paths {
 		return r.values(value, file, key)
 	}
 	for _, item := range value.Content {

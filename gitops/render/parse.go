@@ -33,7 +33,7 @@ func Documents(name string, content []byte) ([]*yaml.Node, error) {
 			return documents, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: document %d: %w", name, len(documents), err)
+			return nil, fmt.Errorf("reading %s: document %d: %w", name, len(documents), NotYAML(err))
 		}
 		left := maxNodes
 		if !countNodes(&document, &left, maxDepth) {
@@ -85,6 +85,9 @@ func parse(name string, content []byte) ([]Object, error) {
 	return objects, nil
 }
 
+// errNoKind stands for what the decoder says, which repeats the whole object.
+var errNoKind = errors.New("apiVersion or kind is missing, or is not text")
+
 // generic decodes a document as the API server would: through JSON, strictly,
 // so that a duplicate key is an error.
 func generic(document *yaml.Node) (map[string]any, error) {
@@ -96,11 +99,11 @@ func generic(document *yaml.Node) (map[string]any, error) {
 	}
 	encoded, err := yaml.Marshal(document)
 	if err != nil {
-		return nil, err
+		return nil, NotYAML(err)
 	}
 	raw, err := sigsyaml.YAMLToJSONStrict(encoded)
 	if err != nil {
-		return nil, err
+		return nil, NotYAML(err)
 	}
 	object := &unstructured.Unstructured{}
 	var value map[string]any
@@ -111,14 +114,14 @@ func generic(document *yaml.Node) (map[string]any, error) {
 		return nil, nil
 	}
 	if value["kind"] == nil || value["apiVersion"] == nil {
-		return nil, errors.New("apiVersion or kind is missing")
+		return nil, errNoKind
 	}
 	if _, isList := value["items"].([]any); isList && strings.HasSuffix(fmt.Sprint(value["kind"]), "List") {
 		return value, nil
 	}
 	// The unstructured decoder keeps integers as int64.
 	if err := object.UnmarshalJSON(raw); err != nil {
-		return nil, err
+		return nil, errNoKind
 	}
 	return object.Object, nil
 }
@@ -146,7 +149,7 @@ func flatten(value map[string]any, origin Origin) ([]Object, error) {
 		}
 		object := &unstructured.Unstructured{}
 		if err := object.UnmarshalJSON(raw); err != nil {
-			return nil, fmt.Errorf("item %d: %w", index, err)
+			return nil, fmt.Errorf("item %d: %w", index, errNoKind)
 		}
 		found, err := flatten(object.Object, origin)
 		if err != nil {

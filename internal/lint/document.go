@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/belay-delivery/belay/gitops/render"
 )
 
 // Bounds on what is read.
@@ -187,11 +189,11 @@ func documentsOf(file string, node *yamlv3.Node) ([]*document, []Finding) {
 func decode(file string, node *yamlv3.Node) (*document, error) {
 	raw, err := yamlv3.Marshal(node)
 	if err != nil {
-		return nil, fmt.Errorf("reading YAML: %w", err)
+		return nil, fmt.Errorf("reading YAML: %w", render.NotYAML(err))
 	}
 	asJSON, err := yaml.YAMLToJSON(raw) // as kubectl reads it
 	if err != nil {
-		return nil, fmt.Errorf("reading YAML: %w", err)
+		return nil, fmt.Errorf("reading YAML: %w", render.NotYAML(err))
 	}
 	object := map[string]any{}
 	if err := json.Unmarshal(asJSON, &object); err != nil {
@@ -204,7 +206,7 @@ var yamlErrorLine = regexp.MustCompile(`line (\d+): `)
 
 func syntaxFinding(file string, err error) Finding {
 	line := 1
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
+	message := strings.TrimPrefix(render.NotYAML(err).Error(), "yaml: ")
 	if m := yamlErrorLine.FindStringSubmatch(message); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = strings.Replace(message, m[0], "", 1)
