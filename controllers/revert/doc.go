@@ -21,6 +21,9 @@
 //     about that stands: Pushed, or Declined. Where no pull request is possible: Rejected, or Conflict.
 //  5. After spec.write.maxRevertsPerHour reverts of a workload, counted in Git: Suspended until the hour is over.
 //
+// The history looked through goes back over that hour; where the bad revision came in after the revert was asked for, perhaps on
+// top of it, to that time too. Where 2,000 commits do not reach that far, people decide.
+//
 // Where nothing in the repository renders to the Rollout, its ReplicaSets say which values belong to which revision.
 //
 // Anything else that goes wrong (Git down, Secret missing) leaves it Pending with a sentence in status, tried again with

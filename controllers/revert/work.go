@@ -14,7 +14,15 @@ import (
 )
 
 // depths are how many commits are fetched, the next one when the last was not enough.
-var depths = []int{50, 500}
+var depths = []int{50, 500, 2000}
+
+const (
+	// searched is how many commits the bad and the good one are looked for in; more are only looked through for reverts.
+	searched = 500
+	// skew is how far the clocks of those who commit may be off, and odd how many commits may be further off than that.
+	skew = 5 * time.Minute
+	odd  = 4
+)
 
 // finding is how far a revert got.
 type finding struct {
@@ -53,6 +61,34 @@ type branch struct {
 	head      string
 	log       []git.Commit
 	truncated bool
+	// most says that more history cannot be had.
+	most bool
+}
+
+// newest is the part of the history in which the bad and the good commit are looked for.
+func (b branch) newest() []git.Commit { return b.log[:min(len(b.log), searched)] }
+
+// reaches says that the history goes back to a time.
+func (b branch) reaches(since time.Time) bool {
+	if !b.truncated {
+		return true
+	}
+	for _, commit := range b.log[max(0, len(b.log)-1-odd):] {
+		if !commit.Time.Before(since.Add(-skew)) {
+			return false
+		}
+	}
+	return true
+}
+
+// needed is how far back the history must go for a revert: over the hour whose reverts are counted, and where the bad revision was
+// brought in after the revert was asked for, perhaps on top of it, to that time.
+func (r request) needed(bad git.Commit) time.Time {
+	hour := r.now.Add(-time.Hour)
+	if bad.Time.After(r.at.Add(-skew)) && r.at.Before(hour) {
+		return r.at
+	}
+	return hour
 }
 
 // errDeeper says that the history fetched is too short to tell.
@@ -96,18 +132,38 @@ func (a access) fetch(ctx context.Context, depth int) (branch, error) {
 	if err != nil {
 		return branch{}, fmt.Errorf("reading history: %w", err)
 	}
-	return branch{repo: repo, head: repo.Head(), log: log, truncated: truncated}, nil
+	return branch{repo: repo, head: repo.Head(), log: log, truncated: truncated, most: !truncated || depth == depths[len(depths)-1]}, nil
+}
+
+// deeper fetches more history than there is, where there is more and it is not too large.
+func (a access) deeper(ctx context.Context, b branch, depth int) (branch, error) {
+	more, err := a.fetch(ctx, depth)
+	if errors.Is(err, git.ErrTooLarge) && b.repo != nil {
+		b.most = true
+		return b, nil
+	}
+	return more, err
+}
+
+// overHour fetches the newest commits, and at least those of the hour.
+func (a access) overHour(ctx context.Context, now time.Time) (b branch, err error) {
+	for _, depth := range depths {
+		if b, err = a.deeper(ctx, b, depth); err != nil || b.most || b.reaches(now.Add(-time.Hour)) {
+			return b, err
+		}
+	}
+	return b, nil
 }
 
 // try makes one try at the revert: ErrStale and ErrOutcomeUnknown mean that another one is due at once.
 func (a access) try(ctx context.Context, r request) (finding, error) {
-	for i, depth := range depths {
-		b, err := a.fetch(ctx, depth)
-		if err != nil {
+	var b branch
+	for _, depth := range depths {
+		var err error
+		if b, err = a.deeper(ctx, b, depth); err != nil {
 			return finding{}, err
 		}
-		last := i == len(depths)-1 || !b.truncated
-		f, changes, err := b.compose(r, last)
+		f, changes, err := b.compose(r)
 		if errors.Is(err, errDeeper) {
 			continue
 		}
@@ -122,9 +178,10 @@ func (a access) try(ctx context.Context, r request) (finding, error) {
 	return finding{}, errDeeper // not reached: the last depth decides
 }
 
-// compose decides what the branch needs: a finding, and the changes where there is something to push. last says that
-// looking further back is not possible.
-func (b branch) compose(r request, last bool) (finding, map[string]*[]byte, error) {
+// compose decides what the branch needs: a finding, and the changes where there is something to push; errDeeper where more history
+// has to be seen first.
+func (b branch) compose(r request) (finding, map[string]*[]byte, error) {
+	last := b.most || len(b.log) >= searched
 	f, declared, err := b.look(r)
 	if err != nil || f.state != "" {
 		return f, nil, err
@@ -135,7 +192,7 @@ func (b branch) compose(r request, last bool) (finding, map[string]*[]byte, erro
 	case astray && !last:
 		return finding{}, nil, errDeeper
 	case astray:
-		return conflict(finding{}, fmt.Sprintf("none of the newest %d commits has the values of revision %s: is the mapping in onFailure.revert.values right?", len(b.log), r.bad)), nil, nil
+		return conflict(finding{}, fmt.Sprintf("none of the newest %d commits has the values of revision %s: is the mapping in onFailure.revert.values right?", len(b.newest()), r.bad)), nil, nil
 	case declared != r.bad:
 		return finding{state: v1alpha1.RevertNotNeeded, why: describe(declared, b.head)}, nil, nil
 	}
@@ -145,7 +202,7 @@ func (b branch) compose(r request, last bool) (finding, map[string]*[]byte, erro
 	}
 	if errors.Is(err, errDeeper) && last {
 		return conflict(finding{badCommit: bad.SHA}, fmt.Sprintf("no commit with revision %s was found before %s among the newest %d of the branch",
-			r.good, short(bad.SHA), len(b.log))), nil, nil
+			r.good, short(bad.SHA), len(b.newest()))), nil, nil
 	}
 	if err != nil {
 		return finding{}, nil, err
@@ -153,6 +210,14 @@ func (b branch) compose(r request, last bool) (finding, map[string]*[]byte, erro
 	f = finding{badCommit: bad.SHA, goodCommit: good}
 	if b.isRevert(bad) {
 		return conflict(f, fmt.Sprintf("commit %s, which brought the bad revision, is itself a revert: reverts are not reverted", short(bad.SHA))), nil, nil
+	}
+	since := r.needed(bad)
+	if !b.reaches(since) {
+		if !b.most {
+			return finding{}, nil, errDeeper
+		}
+		f.doubt = fmt.Sprintf("the newest %d commits of the branch do not reach back to %s: whether it was made already, or write.maxRevertsPerHour are, cannot be told",
+			len(b.log), since.UTC().Format(time.RFC3339))
 	}
 	if until, full := b.full(r); full {
 		f.state, f.until = v1alpha1.RevertSuspended, until
@@ -220,7 +285,7 @@ func (b branch) astray(r request, declared string) (bool, error) {
 	if declared != revert.Elsewhere {
 		return false, nil
 	}
-	_, found, err := revert.History{Log: b.log, TreeOf: b.repo.Tree}.Newest(r.where, r.bad)
+	_, found, err := revert.History{Log: b.newest(), TreeOf: b.repo.Tree}.Newest(r.where, r.bad)
 	if err != nil {
 		return false, fmt.Errorf("looking for the bad commit: %w", err)
 	}
@@ -237,7 +302,7 @@ func has(values []string, wanted string) bool { return len(values) == 1 && value
 
 // find returns the commit that brought the bad revision and the newest one before it that declares the good one.
 func (b branch) find(r request) (git.Commit, string, error) {
-	history := revert.History{Log: b.log, TreeOf: b.repo.Tree}
+	history := revert.History{Log: b.newest(), TreeOf: b.repo.Tree}
 	bad, certain, err := history.Introduced(r.where, r.bad)
 	if err != nil {
 		return bad, "", fmt.Errorf("looking for the bad commit: %w", err)
@@ -245,9 +310,9 @@ func (b branch) find(r request) (git.Commit, string, error) {
 	if !certain {
 		return bad, "", errDeeper
 	}
-	for i, commit := range b.log {
+	for i, commit := range b.newest() {
 		if commit.SHA == bad.SHA {
-			history.Log = b.log[i+1:]
+			history.Log = b.newest()[i+1:]
 		}
 	}
 	good, found, err := history.Newest(r.where, r.good)
@@ -297,6 +362,9 @@ func (b branch) change(r request, f finding) (finding, map[string]*[]byte, error
 		return f, nil, nil
 	}
 	if result.Proposal != nil {
+		if f.doubt != "" {
+			result.Why += "; " + f.doubt
+		}
 		f.doubt = result.Why
 		return f, result.Proposal, nil
 	}

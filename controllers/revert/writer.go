@@ -106,7 +106,7 @@ func together(ctx context.Context, jobs []*job) (again []*job, cause error) {
 		return alone(ctx, jobs)
 	}
 	way := jobs[0].way
-	b, err := way.fetch(ctx, depths[0])
+	b, err := way.overHour(ctx, jobs[0].due.now)
 	if err != nil {
 		fail(jobs, err)
 		return nil, nil
@@ -147,7 +147,7 @@ func fail(jobs []*job, err error) {
 // be carried on by themselves.
 func (b branch) stack(jobs []*job) (on branch, stacked, single []*job) {
 	for _, j := range jobs {
-		f, changes, err := b.compose(j.due, !b.truncated)
+		f, changes, err := b.compose(j.due)
 		switch {
 		case errors.Is(err, errDeeper) || f.doubt != "" || changes != nil && j.way.strategy == v1alpha1.StrategyPullRequest:
 			single = append(single, j)
