@@ -54,21 +54,36 @@ func (r *Reconciler) verify(ctx context.Context, repo *v1alpha1.Repository, head
 	}, nil
 }
 
-// Restored is what a bot may bring back in a Repository: what Rollouts are reverted in.
+// Restored is what a bot may bring back in a Repository: what Rollouts are reverted in. Those of its namespace that name it say so
+// themselves; of those of other namespaces, whose own Repository is written to and of the same URL, Git must say it too.
 type Restored struct {
-	Folders []string
-	Values  []revert.Value
+	Folders  []string
+	Values   []revert.Value
+	Declared []trust.Declared
 }
 
 func restoredIn(ctx context.Context, reader client.Reader, repo *v1alpha1.Repository) (Restored, error) {
 	var rollouts v1alpha1.RolloutList
-	if err := reader.List(ctx, &rollouts, client.InNamespace(repo.Namespace)); err != nil {
+	var repositories v1alpha1.RepositoryList
+	if err := errors.Join(reader.List(ctx, &rollouts), reader.List(ctx, &repositories)); err != nil {
 		return Restored{}, fmt.Errorf("listing Rollouts that are reverted here: %w", err)
+	}
+	same := map[client.ObjectKey]bool{}
+	for i := range repositories.Items {
+		other := &repositories.Items[i]
+		same[client.ObjectKeyFromObject(other)] = other.Spec.Write != nil && git.SameRepository(other.Spec.URL, repo.Spec.URL)
 	}
 	var out Restored
 	for i := range rollouts.Items {
-		spec := rollouts.Items[i].Spec.OnFailure.Revert
-		if spec == nil || spec.Repository != repo.Name {
+		rollout := &rollouts.Items[i]
+		spec := rollout.Spec.OnFailure.Revert
+		switch {
+		case spec == nil:
+			continue
+		case rollout.Namespace != repo.Namespace || spec.Repository != repo.Name:
+			if spec.Path != "" && same[client.ObjectKey{Namespace: rollout.Namespace, Name: spec.Repository}] {
+				out.Declared = append(out.Declared, trust.Declared{Folder: spec.Path, Namespace: rollout.Namespace, Name: rollout.Name})
+			}
 			continue
 		}
 		if spec.Path != "" {
@@ -104,7 +119,7 @@ func (s *Source) Verify(ctx context.Context, repo *v1alpha1.Repository, head str
 	if mode(repo) == v1alpha1.VerifyRange {
 		base = repo.Status.Commit
 	}
-	policy := trust.Policy{Signers: signers, Folders: restored.Folders, Values: restored.Values}
+	policy := trust.Policy{Signers: signers, Folders: restored.Folders, Values: restored.Values, Declared: restored.Declared}
 	// What is there already is usually enough. More history is fetched before anything is refused.
 	for _, depth := range []int{1, deepest} {
 		var view *git.Repo

@@ -70,7 +70,12 @@ func newSignedWorld(t *testing.T, change func(*v1alpha1.Repository)) *signedWorl
 // commit adds a commit to main, signed or not.
 func (w *signedWorld) commit(message string, sign bool) string {
 	w.Helper()
-	sha := w.git.Commit("fleet", "main", message, map[string]string{"a.yaml": "a: " + message + "\n"})
+	return w.commitFiles(message, sign, map[string]string{"a.yaml": "a: " + message + "\n"})
+}
+
+func (w *signedWorld) commitFiles(message string, sign bool, files map[string]string) string {
+	w.Helper()
+	sha := w.git.Commit("fleet", "main", message, files)
 	if !sign {
 		return sha
 	}

@@ -297,21 +297,24 @@ func workloadOf(rollout *v1alpha1.Rollout) revert.Workload {
 	return revert.Workload{Namespace: rollout.Namespace, Kind: "Rollout", Name: rollout.Name}
 }
 
-// environmentOf is the environment of the Sync that applied a Rollout, "" where none did, or it does not say.
+// environmentOf is the environment of the Sync that applied a Rollout, "" where none did, or it does not say. It need not be in the
+// Rollout's namespace, nor in one that this manager sees.
 func (r *Reconciler) environmentOf(ctx context.Context, rollout *v1alpha1.Rollout) (string, error) {
 	name := rollout.Labels[v1alpha1.LabelSync]
 	if name == "" {
 		return "", nil
 	}
-	var sync v1alpha1.Sync
-	err := r.Client.Get(ctx, client.ObjectKey{Namespace: rollout.Namespace, Name: name}, &sync)
-	if apierrors.IsNotFound(err) {
-		return "", nil
+	var syncs v1alpha1.SyncList
+	if err := r.Client.List(ctx, &syncs); err != nil {
+		return "", fmt.Errorf("looking for Sync %q: %w", name, err)
 	}
-	if err != nil {
-		return "", fmt.Errorf("reading Sync %q: %w", name, err)
+	namespace := cmp.Or(rollout.Labels[v1alpha1.LabelSyncNamespace], rollout.Namespace)
+	for i := range syncs.Items {
+		if s := &syncs.Items[i]; s.Name == name && s.Namespace == namespace {
+			return s.Spec.Environment, nil
+		}
 	}
-	return sync.Spec.Environment, nil
+	return "", nil
 }
 
 // messageFor takes reason and evidence from the attempt, or from the history once the attempt is over.

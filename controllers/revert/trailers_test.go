@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/belay-delivery/belay/api/v1alpha1"
@@ -50,6 +51,33 @@ func TestG17_TrailersSayWhereAndWhy(t *testing.T) {
 	}
 	if got[revert.TrailerRetry] != nil {
 		t.Errorf("a first attempt is no retry: %v", got)
+	}
+}
+
+// TestG17_TheEnvironmentIsThatOfASyncElsewhere: the Syncs of all environments may be in a namespace of their own.
+func TestG17_TheEnvironmentIsThatOfASyncElsewhere(t *testing.T) {
+	w := newWorld(t)
+	w.fail()
+	elsewhere := w.env.Namespace + "-syncs"
+	if err := w.env.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: elsewhere}}); err != nil {
+		t.Fatal(err)
+	}
+	for namespace, environment := range map[string]string{elsewhere: "prod", w.env.Namespace: "other"} {
+		sync := &v1alpha1.Sync{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "shop"}}
+		sync.Spec = v1alpha1.SyncSpec{Repository: "fleet", Path: "apps", ServiceAccountName: "deployer", Environment: environment}
+		if err := w.env.Client.Create(w.Context(), sync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := w.read()
+	r.Labels = map[string]string{v1alpha1.LabelSync: "shop", v1alpha1.LabelSyncNamespace: elsewhere}
+	if err := w.env.Client.Update(w.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	r, _ = w.reconcile()
+	expect(t, r, v1alpha1.RevertPushed, metav1.ConditionTrue)
+	if diff := cmp.Diff([]string{"prod"}, w.trailers()[revert.TrailerEnvironment]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

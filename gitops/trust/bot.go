@@ -11,6 +11,10 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/belay-delivery/belay/api/v1alpha1"
 	"github.com/belay-delivery/belay/gitops/render"
 	"github.com/belay-delivery/belay/gitops/revert"
 	"github.com/belay-delivery/belay/gitops/signature"
@@ -41,6 +45,7 @@ func (p Policy) restores(source Source, c signature.Commit, sha string) error {
 	if err != nil {
 		return fmt.Errorf("it is signed by a bot, and its changes cannot be told: %w", err)
 	}
+	p = p.with(trees[0], changed)
 	valued, problems := p.valued(trees, changed)
 	for name := range valued {
 		delete(changed, name)
@@ -67,6 +72,46 @@ func (p Policy) restores(source Source, c signature.Commit, sha string) error {
 		}
 	}
 	return b.others()
+}
+
+// with is the policy with what the tree before a bot's commit declares to be reverted, as far as files are concerned that changed.
+func (p Policy) with(before tree.Tree, changed map[string]string) Policy {
+	b := brought{changed: changed}
+	for _, d := range p.Declared {
+		if slices.Contains(p.Folders, d.Folder) || !b.reads(before, d.Folder) {
+			continue
+		}
+		if spec := d.in(before); spec != nil {
+			p.Folders = append(slices.Clone(p.Folders), d.Folder)
+			p.Values = append(slices.Clone(p.Values), revert.ValuesOf(spec)...)
+		}
+	}
+	return p
+}
+
+// in is the revert of a Rollout as its folder declares it; nil where that does not.
+func (d Declared) in(t tree.Tree) *v1alpha1.Revert {
+	objects, err := render.Render(t, d.Folder)
+	if err != nil {
+		return nil
+	}
+	want := render.Key{Group: revert.Group, Kind: "Rollout", Namespace: d.Namespace, Name: d.Name}
+	for _, o := range objects {
+		if o.Key() != want {
+			continue
+		}
+		declared, found, err := unstructured.NestedMap(o.Object, "spec", "onFailure", "revert")
+		if err != nil || !found {
+			return nil
+		}
+		var spec v1alpha1.Revert
+		err = runtime.DefaultUnstructuredConverter.FromUnstructured(declared, &spec)
+		if err != nil || spec.Path == "" || path.Clean(spec.Path) != path.Clean(d.Folder) {
+			return nil
+		}
+		return &spec
+	}
+	return nil
 }
 
 // valued are the changed files in which only values changed that a bot may bring back, as they are now, and what is wrong with others
@@ -176,8 +221,11 @@ func (b brought) others() error {
 	return nil
 }
 
-// reads says whether a kustomization reads a changed file, as far as what it reads can be told.
+// reads says whether a folder reads a changed file, as far as what it reads can be told.
 func (b brought) reads(t tree.Tree, folder string) bool {
+	if clean, err := tree.Clean(folder); err == nil && !render.IsKustomize(t, clean) {
+		return slices.ContainsFunc(slices.Collect(maps.Keys(b.changed)), func(name string) bool { return clean == "" || strings.HasPrefix(name, clean+"/") })
+	}
 	files, err := render.Reached(t, folder)
 	return err == nil && slices.ContainsFunc(files, func(name string) bool { _, is := b.changed[name]; return is })
 }

@@ -6,5 +6,6 @@
 // bringing back what was there: its commit has one parent and a Rollback-Id, changes only files that the folders of the
 // Repository are rendered from, and every value that it changes in a rendered object is the value of the commit that its
 // trailer Restores names, which must be one of the branch. That is asked of these folders, of every other kustomization that
-// reads a changed file, and of the objects of the file as they stand. So a stolen bot's key can roll back, and nothing else.
+// reads a changed file, and of the objects of the file as they stand. Folders of Rollouts elsewhere
+// count as far as Git declares them. So a stolen bot's key can roll back, and nothing else.
 package trust

@@ -38,9 +38,16 @@ type Policy struct {
 	Folders []string
 	// Values are the places in other files that a bot may bring back.
 	Values []revert.Value
+	// Declared are Rollouts of others. What is reverted for them a bot may bring back only as far as Git itself says so.
+	Declared []Declared
 	// Limit is how many commits of a range are verified at most; 0 is DefaultLimit.
 	Limit int
 }
+
+// Declared is a Rollout that is said to be reverted in a folder. That counts where the folder, as it was before a bot's commit, declares
+// this very Rollout, in this namespace, with this folder as the path of its revert: so whoever may edit the Rollout in the cluster,
+// but may not commit, widens nothing.
+type Declared struct{ Folder, Namespace, Name string }
 
 // Result is what was verified.
 type Result struct {
