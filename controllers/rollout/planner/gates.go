@@ -213,14 +213,15 @@ func (d *draft) canaryLost() *v1alpha1.Verdict {
 		Message: fmt.Sprintf("only %d ready endpoints of the canary are left, %d are needed for its traffic%s", have, need, d.podTrouble())}
 }
 
-// promotedLost is the verdict when too few pods are ready of a revision that has all of the traffic by the stable Service, and the
-// old ones, which are kept warm, could do better.
+// promotedLost is the verdict when fewer than half of the pods are ready of a revision that has all of the traffic by the stable
+// Service, and the old ones, which are kept warm, could do better. A bake may be long, and nodes that are drained take pods
+// meanwhile: that is no reason to go back.
 func (d *draft) promotedLost() *v1alpha1.Verdict {
 	a, old := d.s.Attempt, d.s.Previous
 	if a.Stage == v1alpha1.StageReturning {
 		old = d.s.Stable
 	}
-	have, need, warm := d.ready(a.Revision), d.enough(), d.ready(revisionOf(old))
+	have, need, warm := d.ready(a.Revision), max(1, (min(d.canaryTarget(), a.Available)+1)/2), d.ready(revisionOf(old))
 	if have >= need || warm <= have {
 		return nil
 	}

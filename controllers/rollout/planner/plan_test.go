@@ -223,13 +223,14 @@ func TestVerdicts(t *testing.T) {
 		}},
 		{"canary lost", "Withdrawing: RolledBack CanaryLost", stepping, func(o *Observed) { o.Canary.Endpoints["b"] = 1 }},
 		{"canary lost in the switch", "Withdrawing: RolledBack CanaryLost", switching, func(o *Observed) { o.Canary.Endpoints["b"] = 2 }},
-		{"lost on the way to the stable Service", "Withdrawing: RolledBack CanaryLost", returning, func(o *Observed) { o.ready("b", 2) }},
+		{"lost on the way to the stable Service", "Withdrawing: RolledBack CanaryLost", returning, func(o *Observed) { o.ready("b", 1) }},
 		{"lost in the bake", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0) }},
 		{"lost in the bake, and one old pod is left", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0); o.ready("a", 1) }},
 		{"lost in the bake, and Full", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0); o.attempt().Full = &v1alpha1.Actor{Name: "kim"} }},
 		{"lost in the bake, behind a third template", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 0); o.Revision = "c" }},
 		{"lost in the bake, and the old ones too", "Baking", baking, func(o *Observed) { o.ready("b", 0); o.ready("a", 0) }},
-		{"three quarters are enough in the bake", "Baking", baking, func(o *Observed) { o.ready("b", 3) }},
+		{"half are enough in the bake", "Baking", baking, func(o *Observed) { o.ready("b", 2) }},
+		{"fewer are lost in the bake", "Withdrawing: RolledBack CanaryLost", baking, func(o *Observed) { o.ready("b", 1) }},
 		{"the bake does not end with one too few", "Baking", baking, func(o *Observed) { o.ready("b", 3); o.attempt().StageSince = at(-time.Hour) }},
 		{"the bake does not wait for pods that never were", "over: Promoted StepsPassed", baking, func(o *Observed) {
 			o.Rollout.Spec.Replicas, o.attempt().StageSince = ptr(int32(6)), at(-time.Hour)
