@@ -13,6 +13,7 @@
 // that begin with a dot passed over.
 //
 // Every object knows the file and the document it came from; two objects of the
-// same identity are an error that names both. Aliases are expanded up to a
-// bound, so that a small file cannot become a large one.
+// same identity are an error that names both. What a folder is rendered from is
+// bounded with its aliases expanded and its bases as often as they are used, so
+// that a small folder cannot become a large one.
 package render

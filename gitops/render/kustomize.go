@@ -43,7 +43,7 @@ func kustomizationFile(t tree.Tree, dir string) (string, bool, error) {
 }
 
 func renderKustomize(t tree.Tree, dir string) ([]Object, error) {
-	reached := &reach{tree: t, files: map[string][]byte{}, visited: map[string]bool{}}
+	reached := newReach(t)
 	if err := reached.folder(dir, ""); err != nil {
 		return nil, err
 	}
@@ -70,8 +70,12 @@ func renderKustomize(t tree.Tree, dir string) ([]Object, error) {
 		return nil, fmt.Errorf("building %s: %d objects: %w", root, built.Size(), tree.ErrTooLarge)
 	}
 	objects := make([]Object, 0, built.Size())
+	size := 0
 	for _, res := range built.Resources() {
-		object, err := fromResource(res, dir, root)
+		object, err := fromResource(res, dir, root, &size)
+		if size > MaxBytes {
+			return nil, fmt.Errorf("building %s: it is more than %d MiB of objects; split it into several Syncs: %w", root, MaxBytes>>20, tree.ErrTooLarge)
+		}
 		if err != nil {
 			return nil, reached.notBuilt(root, err)
 		}
@@ -115,11 +119,13 @@ func withOrigins(content []byte) ([]byte, bool, error) {
 	return traced, false, err
 }
 
-func fromResource(res *resource.Resource, dir, root string) (Object, error) {
+// fromResource adds the size of the object to size.
+func fromResource(res *resource.Resource, dir, root string, size *int) (Object, error) {
 	raw, err := res.MarshalJSON()
 	if err != nil {
 		return Object{}, err
 	}
+	*size += len(raw)
 	object := &unstructured.Unstructured{}
 	if err := object.UnmarshalJSON(raw); err != nil {
 		return Object{}, errNoKind
@@ -179,7 +185,7 @@ func Kustomizations(t tree.Tree) ([]string, error) {
 // Reached returns the files that building a kustomization folder reads, by
 // path, after the checks of Render.
 func Reached(t tree.Tree, dir string) ([]string, error) {
-	reached := &reach{tree: t, files: map[string][]byte{}, visited: map[string]bool{}}
+	reached := newReach(t)
 	if err := reached.folder(dir, ""); err != nil {
 		return nil, err
 	}
@@ -196,6 +202,14 @@ type reach struct {
 	tree    tree.Tree
 	files   map[string][]byte
 	visited map[string]bool
+	// spent is what has been read so far, and costs what each folder takes with all that it reaches: a folder that is used again is
+	// built again.
+	spent spent
+	costs map[string]spent
+}
+
+func newReach(t tree.Tree) *reach {
+	return &reach{tree: t, files: map[string][]byte{}, visited: map[string]bool{}, costs: map[string]spent{}}
 }
 
 // How the values of a kustomization's fields name files; in lower case, because
@@ -212,9 +226,11 @@ var (
 
 func (r *reach) folder(dir, from string) error {
 	if r.visited[dir] {
-		return nil
+		return r.spent.add(r.costs[dir], dir) // none while it is being read: a circle, which kustomize refuses
 	}
 	r.visited[dir] = true
+	before := r.spent
+	defer func() { r.costs[dir] = r.spent.minus(before) }()
 	name, found, err := kustomizationFile(r.tree, dir)
 	if err != nil {
 		return err
@@ -226,7 +242,7 @@ func (r *reach) folder(dir, from string) error {
 	if err != nil {
 		return err
 	}
-	documents, err := Documents(name, content)
+	documents, err := r.spent.documents(name, content)
 	if err != nil {
 		return err
 	}
@@ -318,7 +334,7 @@ func (r *reach) manifest(item *yaml.Node, file string, plugin bool) error {
 
 // content checks a manifest for size, and follows what a plugin's names.
 func (r *reach) content(name string, content []byte, plugin bool) error {
-	documents, err := Documents(name, content)
+	documents, err := r.spent.documents(name, content)
 	if err != nil || !plugin {
 		return err
 	}
@@ -362,6 +378,9 @@ func (r *reach) value(node *yaml.Node, file, key string) error {
 		return fmt.Errorf("%s: line %d: functions are not run: %w", file, node.Line, ErrRefused)
 	case "path", "paths", "files", "envs", "env", "additionalconfigs":
 	default:
+		if strings.Contains(node.Value, "\n") && strings.Contains(node.Value, "&") { // an inline patch, with anchors
+			return r.content(file, []byte(node.Value), false)
+		}
 		return nil
 	}
 	value := node.Value
@@ -381,8 +400,11 @@ func (r *reach) value(node *yaml.Node, file, key string) error {
 		return nil // field paths look alike; kustomize names a file that is really missing
 	}
 	content, err := r.add(name)
-	if err != nil || key == "files" || key == "env" || key == "envs" {
+	if err != nil {
 		return err
+	}
+	if key == "files" || key == "env" || key == "envs" {
+		return r.spent.add(spent{bytes: len(content)}, name)
 	}
 	return r.content(name, content, false)
 }

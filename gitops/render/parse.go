@@ -11,19 +11,15 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	sigsyaml "sigs.k8s.io/yaml"
-
-	"github.com/belay-delivery/belay/gitops/tree"
 )
-
-// maxNodes bounds a document after its aliases are expanded.
-const maxNodes = 200_000
-
-// maxDepth bounds nesting.
-const maxDepth = 200
 
 // Documents splits a file into its YAML documents, checked for size after the
 // expansion of aliases. An empty document keeps its place as a nil.
 func Documents(name string, content []byte) ([]*yaml.Node, error) {
+	return new(spent).documents(name, content)
+}
+
+func (s *spent) documents(name string, content []byte) ([]*yaml.Node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var documents []*yaml.Node
 	for {
@@ -35,35 +31,18 @@ func Documents(name string, content []byte) ([]*yaml.Node, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: document %d: %w", name, len(documents), NotYAML(err))
 		}
-		left := maxNodes
-		if !countNodes(&document, &left, maxDepth) {
-			return nil, fmt.Errorf("reading %s: document %d: nodes after expanding aliases: %w", name, len(documents), tree.ErrTooLarge)
+		if err := s.document(name, len(documents), &document); err != nil {
+			return nil, err
 		}
 		documents = append(documents, &document)
 	}
 }
 
-func countNodes(node *yaml.Node, left *int, depth int) bool {
-	*left--
-	if *left < 0 || depth == 0 {
-		return false
-	}
-	if node.Kind == yaml.AliasNode {
-		return countNodes(node.Alias, left, depth-1)
-	}
-	for _, child := range node.Content {
-		if !countNodes(child, left, depth-1) {
-			return false
-		}
-	}
-	return true
-}
-
 // Parse returns the objects of one file of plain YAML.
-func Parse(name string, content []byte) ([]Object, error) { return parse(name, content) }
+func Parse(name string, content []byte) ([]Object, error) { return new(spent).parse(name, content) }
 
-func parse(name string, content []byte) ([]Object, error) {
-	documents, err := Documents(name, content)
+func (s *spent) parse(name string, content []byte) ([]Object, error) {
+	documents, err := s.documents(name, content)
 	if err != nil {
 		return nil, err
 	}

@@ -126,6 +126,7 @@ func Digest(objects []Object) string {
 
 func renderPlain(t tree.Tree, dir string) ([]Object, error) {
 	var objects []Object
+	var used spent
 	err := tree.Walk(t, dir, MaxFiles, func(name string, _ tree.Entry) error {
 		if !isYAML(name) || hidden(dir, name) {
 			return nil
@@ -134,7 +135,7 @@ func renderPlain(t tree.Tree, dir string) ([]Object, error) {
 		if err != nil {
 			return err
 		}
-		found, err := parse(name, content)
+		found, err := used.parse(name, content)
 		if err != nil {
 			return err
 		}

@@ -71,8 +71,7 @@ func (s secretTexts) file(content []byte) {
 			}
 			return
 		}
-		left := maxNodes
-		if countNodes(&document, &left, maxDepth) {
+		if new(spent).document("", 0, &document) == nil {
 			s.node(&document, false)
 		}
 	}
