@@ -85,8 +85,8 @@ func TestG28_ARefusedRevertLandsAfterRecovery(t *testing.T) {
 	}
 }
 
-// TestG25_ARefusedRevertIsMadeOnceAcrossACrash: pushed at last, and the process dies before it has written that down.
-func TestG25_ARefusedRevertIsMadeOnceAcrossACrash(t *testing.T) {
+// TestG30_ARefusedRevertIsMadeOnceAcrossACrash: pushed at last, and the process dies before it has written that down.
+func TestG30_ARefusedRevertIsMadeOnceAcrossACrash(t *testing.T) {
 	w := refuse(t, nil)
 	w.git.Unprotect("fleet")
 	w.now = w.now.Add(shortestWait)

@@ -53,8 +53,8 @@ func (w *world) earlier(n int, at time.Time) {
 	}
 }
 
-// TestG25_TheHourlyLimitHoldsOnABusyBranch: what is counted lies beneath more commits of others than are fetched at first.
-func TestG25_TheHourlyLimitHoldsOnABusyBranch(t *testing.T) {
+// TestG30_TheHourlyLimitHoldsOnABusyBranch: what is counted lies beneath more commits of others than are fetched at first.
+func TestG30_TheHourlyLimitHoldsOnABusyBranch(t *testing.T) {
 	for name, test := range map[string]struct {
 		ago  time.Duration
 		want v1alpha1.RevertState
@@ -78,9 +78,9 @@ func TestG25_TheHourlyLimitHoldsOnABusyBranch(t *testing.T) {
 	}
 }
 
-// TestG25_OneCommitPerAttemptOnABusyBranch: the process died after its push; before it is back, others have committed more than is
+// TestG30_OneCommitPerAttemptOnABusyBranch: the process died after its push; before it is back, others have committed more than is
 // fetched at first, and a bot has brought the bad revision again. The attempt has had its commit.
-func TestG25_OneCommitPerAttemptOnABusyBranch(t *testing.T) {
+func TestG30_OneCommitPerAttemptOnABusyBranch(t *testing.T) {
 	for name, test := range map[string]struct {
 		asked time.Duration // ago
 		step  time.Duration
@@ -117,8 +117,8 @@ func TestG25_OneCommitPerAttemptOnABusyBranch(t *testing.T) {
 	}
 }
 
-// TestG25_AnOldRequestNeedsNoMoreHistory: refused for days, and the bad revision was there all the time: nothing was reverted meanwhile.
-func TestG25_AnOldRequestNeedsNoMoreHistory(t *testing.T) {
+// TestG30_AnOldRequestNeedsNoMoreHistory: refused for days, and the bad revision was there all the time: nothing was reverted meanwhile.
+func TestG30_AnOldRequestNeedsNoMoreHistory(t *testing.T) {
 	w := newWorld(t)
 	w.bump("checkout:1", w.now.Add(-30*24*time.Hour))
 	w.others(20, w.now.Add(-20*24*time.Hour), time.Minute)
@@ -137,8 +137,8 @@ func TestG25_AnOldRequestNeedsNoMoreHistory(t *testing.T) {
 	}
 }
 
-// TestG25_ABranchThatIsTooBusyIsForPeople: the hour does not fit into what is looked through.
-func TestG25_ABranchThatIsTooBusyIsForPeople(t *testing.T) {
+// TestG30_ABranchThatIsTooBusyIsForPeople: the hour does not fit into what is looked through.
+func TestG30_ABranchThatIsTooBusyIsForPeople(t *testing.T) {
 	for name, test := range map[string]struct {
 		strategy v1alpha1.RevertStrategy
 		want     v1alpha1.RevertState
