@@ -47,9 +47,10 @@ type RepositorySpec struct {
 	// +kubebuilder:default="1m"
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s')",message="interval must be at least 1s"
 	Interval Duration `json:"interval,omitempty"`
-	// timeout of one Git operation. Default 60s.
+	// timeout of one Git operation, at most 10m: what is stored and longer counts as 10m. Default 60s.
 	// +optional
 	// +kubebuilder:default="60s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) <= duration('10m')",message="timeout must be at most 10m"
 	Timeout Duration `json:"timeout,omitempty"`
 	// secretRef names a Secret with the credentials for reading: username and password; bearerToken; or identity and
 	// known_hosts for ssh; ca.crt for a private CA.

@@ -17,6 +17,7 @@ import (
 
 const (
 	defaultTimeout = 60 * time.Second
+	maxTimeout     = 10 * time.Minute
 	// maxFetches is how many downloads are made at once.
 	maxFetches = 2
 	// deeper and deepest are how far back a commit is looked for that is no longer the head.
@@ -91,10 +92,10 @@ func Explain(err error) *Problem {
 	return p
 }
 
-// Timeout is how long one Git operation on the Repository may take.
+// Timeout is how long one Git operation on the Repository may take: few run at once, for all Repositories.
 func Timeout(repo *v1alpha1.Repository) time.Duration {
 	if timeout := repo.Spec.Timeout.Or(defaultTimeout); timeout > 0 {
-		return timeout
+		return min(timeout, maxTimeout)
 	}
 	return defaultTimeout
 }

@@ -42,7 +42,7 @@ spec:
 	"AnalysisTemplate":        validMetrics,
 	"ClusterAnalysisTemplate": validMetrics,
 	"AnalysisRun":             validMetrics,
-	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, verify: {trustedSigners: {name: s}}, webhook: {secretRef: {name: w}}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
+	"Repository":              `spec: {url: "https://git/x.git", ref: {branch: main}, timeout: 10m, verify: {trustedSigners: {name: s}}, webhook: {secretRef: {name: w}}, write: {strategy: PullRequest, secretRef: {name: s}, forge: {type: Gitea, apiURL: "https://git/api/v1"}}}`,
 	"Sync":                    `spec: {repository: r, path: apps, serviceAccountName: sa, interval: 1h, drift: {mode: Detect, ignore: [{kind: Deployment, paths: [.spec.replicas], managers: [vpa]}], fight: {corrections: 3, within: 1m}}}`,
 }
 
@@ -205,6 +205,7 @@ func rows() []row {
 		{kind: "Repository", name: "scheme", patch: `{spec: {url: "ftp://x/y"}}`, field: "spec.url", rule: "url must begin with https://, http://, ssh:// or file://"},
 		{kind: "Repository", name: "credentials", patch: `{spec: {url: "https://me:secret@x/y"}}`, field: "spec.url", rule: "url must not hold credentials: put them into the Secret of secretRef"},
 		{kind: "Repository", name: "interval", patch: `{spec: {interval: 10ms}}`, field: "spec.interval", rule: "interval must be at least 1s"},
+		{kind: "Repository", name: "timeout", patch: `{spec: {timeout: 10m1s}}`, field: "spec.timeout", rule: "timeout must be at most 10m"},
 		{kind: "Repository", name: "branch", patch: `{spec: {ref: {branch: "-x"}}}`, field: "spec.ref.branch"},
 		{kind: "Repository", name: "pull requests where", patch: `{spec: {write: {forge: null}}}`, field: "spec", rule: "write.strategy PullRequest needs write.forge.type: the host of url does not say which forge it is"},
 		{kind: "Repository", name: "pull requests by whom", patch: `{spec: {url: "ssh://git@git/x.git"}}`, field: "spec", rule: "write.strategy PullRequest needs a token: write.forge.secretRef, or write.secretRef where url is http or https"},
