@@ -27,10 +27,12 @@ func (d *draft) foreign(r Route) {
 	}
 	c := a.Contest
 	c.Changes, c.Route, c.By, c.At = c.Changes+1, r.String(), by, d.now()
-	if c.Since == nil || c.Until != nil && !d.Now.Before(c.Until.Time) {
-		c.Since = d.nowPtr()
+	if by != v1alpha1.FieldManager { // else it was taken back by a verdict that could not be stored, and what it failed by counts
+		if c.Since == nil || c.Until != nil && !d.Now.Before(c.Until.Time) {
+			c.Since = d.nowPtr()
+		}
+		c.Until = nil
 	}
-	c.Until = nil
 	if c.Changes == contestedAfter+1 {
 		d.tell("Warning", ReasonRouteContested, d.contested())
 		return

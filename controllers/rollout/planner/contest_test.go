@@ -167,7 +167,12 @@ func TestFailureWhileRoutesWereNotOurs(t *testing.T) {
 			period(began, over)(o)
 			o.Runs["shop-2"].Status.Metrics[0].Comparison = &v1alpha1.Comparison{}
 		}, failed},
-		"no time of a measurement":  {-30 * time.Second, func(o *Observed) { period(began, over)(o); o.Runs["shop-2"].Status.Metrics[0].Recent = nil }, failed},
+		"no time of a measurement": {-30 * time.Second, func(o *Observed) { period(began, over)(o); o.Runs["shop-2"].Status.Metrics[0].Recent = nil }, failed},
+		"taken back by ourselves, which could not be stored": {0, func(o *Observed) {
+			o.Routes[0].Object = route(0)
+			o.Routes[0].Object.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: v1alpha1.FieldManager, Operation: metav1.ManagedFieldsOperationUpdate,
+				FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:rules":{}}}`)}}})
+		}, failed},
 		"found changed in the look": {0, func(o *Observed) { o.Routes[0].Object = route(80) }, "Stepping 1 at 50"},
 	} {
 		o := observed(stepping)
