@@ -52,7 +52,7 @@ test-translate: ## ask Envoy Gateway's translator what our routes mean (builds i
 	BELAY_EGCTL=$(EGCTL) go test -count=1 -v ./test/translate
 
 .PHONY: testbed testbed-up testbed-down mutants
-mutants: ## break planner and shell in 31 places, one at a time, and show that the tests notice
+mutants: ## break planner and shell in 35 places, one at a time, and show that the tests notice
 	go run ./test/faults/mutants
 
 testbed: ## build the command that runs the testbed, and its parts
