@@ -46,12 +46,7 @@ func (n *normal) restart() {
 	if len(n.restarts) <= maxRestarts {
 		return
 	}
-	least := 0
-	for i := range n.restarts[:len(n.restarts)-1] {
-		if n.weighted(i) < n.weighted(least) {
-			least = i
-		}
-	}
+	least := weakest(len(n.restarts)-1, n.weighted)
 	n.restarts = slices.Delete(n.restarts, least, least+1)
 }
 

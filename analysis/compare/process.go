@@ -30,13 +30,19 @@ func (p *process) restart() {
 	if len(p.restarts) <= maxRestarts {
 		return
 	}
+	least := weakest(len(p.restarts)-1, p.weighted)
+	p.restarts = slices.Delete(p.restarts, least, least+1)
+}
+
+// weakest is which of the first n starts has the least weighted evidence.
+func weakest(n int, weighted func(int) float64) int {
 	least := 0
-	for i := range p.restarts[:len(p.restarts)-1] {
-		if p.weighted(i) < p.weighted(least) {
+	for i := range n {
+		if weighted(i) < weighted(least) {
 			least = i
 		}
 	}
-	p.restarts = slices.Delete(p.restarts, least, least+1)
+	return least
 }
 
 func (p *process) weighted(i int) float64 {

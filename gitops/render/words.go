@@ -2,7 +2,9 @@ package render
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 
@@ -66,7 +68,7 @@ func (s secretTexts) file(content []byte) {
 	for {
 		var document yaml.Node
 		if err := decoder.Decode(&document); err != nil {
-			if err.Error() != "EOF" {
+			if !errors.Is(err, io.EOF) {
 				s.lines(string(content))
 			}
 			return
