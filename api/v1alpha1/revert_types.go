@@ -42,11 +42,11 @@ type RevertValue struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && !self.split('/').exists(p, p == '..')",message="file must be relative to the repository's root and must not contain '..'"
 	File string `json:"file"`
 	// path of the value in the file: keys with dots between them, such as image.tag. An item of a list is [0] or [name=proxy], and a
-	// key with other characters ["app.kubernetes.io/name"].
+	// key with other characters ["app.kubernetes.io/name"]; in quotes, a backslash stands before a quote or backslash.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^\.?([A-Za-z0-9_-]+|\["[^"\[\]]+"\])(\.[A-Za-z0-9_-]+|\[[0-9]{1,4}\]|\[[A-Za-z0-9_-]+="?[^"\[\]]+"?\]|\["[^"\[\]]+"\])*$`
+	// +kubebuilder:validation:Pattern=`^\.?([A-Za-z0-9_-]+|\["([^"\\\n]|\\["\\])+"\])(\.[A-Za-z0-9_-]+|\[[0-9]{1,4}\]|\[[A-Za-z0-9_-]+=([^"\[\]]+|"([^"\\\n]|\\["\\])+")\]|\["([^"\\\n]|\\["\\])+"\])*$`
 	Path string `json:"path"`
 	// container whose image it is, or init container. Exactly one of container and field must be set.
 	// +optional
@@ -62,7 +62,7 @@ type RevertValue struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
-	// +kubebuilder:validation:Pattern=`^\.?(metadata|spec)(\.[A-Za-z0-9_-]+|\[[0-9]{1,4}\]|\[[A-Za-z0-9_-]+="?[^"\[\]]+"?\]|\["[^"\[\]]+"\])+$`
+	// +kubebuilder:validation:Pattern=`^\.?(metadata|spec)(\.[A-Za-z0-9_-]+|\[[0-9]{1,4}\]|\[[A-Za-z0-9_-]+=([^"\[\]]+|"([^"\\\n]|\\["\\])+")\]|\["([^"\\\n]|\\["\\])+"\])+$`
 	Field string `json:"field,omitempty"`
 }
 

@@ -36,7 +36,7 @@ spec:
     revert:
       repository: r
       path: apps/a
-      values: [{file: charts/a/values.yaml, path: image.tag, container: c, part: Tag}, {file: v.yaml, path: '.a[name=x]["y.z"][0]', field: 'metadata.labels["a/b"]'}]
+      values: [{file: charts/a/values.yaml, path: image.tag, container: c, part: Tag}, {file: v.yaml, path: '.a[name=x][name="x]"]["y.]\"z"][0]', field: 'metadata.labels["a/b"]'}]
 `,
 	"Decision":                `spec: {subject: {kind: Rollout, name: a}, action: Promote, attempt: 1, step: 0, actor: me}`,
 	"AnalysisTemplate":        validMetrics,
@@ -155,6 +155,8 @@ func rows() []row {
 		{kind: "Rollout", name: "value outside", patch: fmt.Sprintf(values, `{file: a/../../f, path: p, container: c}`), field: "spec.onFailure.revert.values[0].file", rule: "file must be relative to the repository's root and must not contain '..'"},
 		{kind: "Rollout", name: "part of an image", patch: fmt.Sprintf(values, `{file: f, path: p, container: c, part: Registry}`), field: "spec.onFailure.revert.values[0].part"},
 		{kind: "Rollout", name: "path of a value", patch: fmt.Sprintf(values, `{file: f, path: "a..b", container: c}`), field: "spec.onFailure.revert.values[0].path"},
+		{kind: "Rollout", name: "quote that does not close", patch: fmt.Sprintf(values, `{file: f, path: 'a[n="x]', container: c}`), field: "spec.onFailure.revert.values[0].path"},
+		{kind: "Rollout", name: "escape in quotes", patch: fmt.Sprintf(values, `{file: f, path: 'a["x\b"]', container: c}`), field: "spec.onFailure.revert.values[0].path"},
 		{kind: "Rollout", name: "field of a template", patch: fmt.Sprintf(values, `{file: f, path: p, field: "status.x"}`), field: "spec.onFailure.revert.values[0].field"},
 		{kind: "Rollout", name: "no values", patch: `{spec: {onFailure: {revert: {values: []}}}}`, field: "spec.onFailure.revert.values"},
 		{kind: "Rollout", name: "revert strategy", patch: `{spec: {onFailure: {revert: {strategy: Force}}}}`, field: "spec.onFailure.revert.strategy"},
